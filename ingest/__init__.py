@@ -1,0 +1,1 @@
+"""Ingestors of the perp warehouse: the only code that touches the outside world."""

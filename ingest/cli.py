@@ -1,0 +1,295 @@
+"""The ``perp`` command. stdout carries data; stderr carries progress and messages.
+
+Exit codes: 0 done, 1 some work failed, 2 the request cannot be carried out, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import logging
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ingest.config import PROJECT_ROOT, Config
+from ingest.datasets import DATASETS
+from ingest.decode import utc_today
+from ingest.errors import PerpError, UsageError
+from ingest.lake import Lake
+from ingest.names import check_symbol
+from ingest.plan import Plan
+from ingest.progress import duration, size
+from ingest.run import Options, Summary, ingest_archive, known_symbols
+from ingest.sources.vision import Failed, NotFound, Retry, VisionArchive
+from ingest.status import holdings, month_ranges
+from ingest.universe import default_symbols
+
+FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        _complain(error.format_message())
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except PerpError as error:
+        _complain(str(error))
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+        _complain("interrupted; what has landed stays, run the same command again to go on")
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+def _complain(text: str) -> None:
+    print(f"perp: {text}", file=sys.stderr)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Say more about retries.")
+def cli(verbose: bool) -> None:
+    """An hourly warehouse of Binance USDT-margined perpetual futures."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="perp: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+@cli.group()
+def ingest() -> None:
+    """Land data of a source in the lake."""
+
+
+def _split(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    parts = [p for p in (part.strip() for part in text.split(",")) if p]
+    return list(dict.fromkeys(parts))
+
+
+def _day(name: str, text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise UsageError(f"{name} {text!r} is not a day; write it as 2024-01-31") from None
+
+
+def _days(start: str | None, end: str | None) -> tuple[date, date]:
+    yesterday = utc_today() - timedelta(days=1)
+    first = _day("--start", start) if start else FIRST_DAY
+    last = min(_day("--end", end), yesterday) if end else yesterday
+    if end and first > _day("--end", end):
+        raise UsageError(f"--end {end} is before --start {first}; swap them")
+    if first > last:
+        raise UsageError(f"--start {first} is after yesterday ({yesterday}), the last archived day")
+    return max(first, FIRST_DAY), last
+
+
+def _datasets(text: str | None) -> list[str]:
+    names = _split(text)
+    if names is None:
+        return list(DATASETS)
+    for name in names:
+        if name not in DATASETS:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(DATASETS)}")
+    if not names:
+        raise UsageError("--datasets is empty; leave it out to ingest all")
+    return names
+
+
+def _symbols(text: str | None, config: Config, retry: Retry) -> list[str]:
+    names = _split(text)
+    if names is None:
+        return default_symbols()
+    symbols = list(dict.fromkeys(check_symbol(name) for name in names))
+    if not symbols:
+        raise UsageError("--symbols is empty; leave it out to ingest the universe")
+
+    async def ask() -> set[str]:
+        async with VisionArchive(config.archive_url, config.listing_url, retry=retry) as archive:
+            return await known_symbols(archive)
+
+    try:
+        known = asyncio.run(ask())
+    except (Failed, NotFound) as error:
+        raise PerpError(
+            f"cannot list {config.listing_url}: {error or 'not found'}; check the connection and "
+            "PERP_ARCHIVE_LISTING_URL, then run this command again"
+        ) from error
+    for symbol in symbols:
+        if symbol not in known:
+            near = difflib.get_close_matches(symbol, sorted(known), n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else "check its spelling"
+            raise UsageError(f"the archive has no contract {symbol}; {hint}")
+    return symbols
+
+
+@ingest.command()
+@click.option("--symbols", help="Comma-separated contracts [default: the universe seed].")
+@click.option("--start", help="First day, YYYY-MM-DD [default: the beginning].")
+@click.option("--end", help="Last day, YYYY-MM-DD [default: yesterday].")
+@click.option("--datasets", help="Comma-separated datasets [default: all].")
+@click.option("--connections", default=8, show_default=True, type=click.IntRange(1, 64))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--keep-raw", is_flag=True, help="Keep the downloaded zips in the lake's _raw.")
+@click.option("--retry-quarantined", is_flag=True, help="Try quarantined files again.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def archive(
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    workers: int,
+    attempts: int,
+    keep_raw: bool,
+    retry_quarantined: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Land files of the Binance Vision archive: monthly first, daily where a month lacks days."""
+    config = Config.from_env()
+    first, last = _days(start, end)
+    chosen = _datasets(datasets)
+    retry = Retry(attempts=attempts)
+    plan, summary = ingest_archive(
+        config,
+        chosen,
+        _symbols(symbols, config, retry),
+        first,
+        last,
+        Options(connections, workers, retry, keep_raw, retry_quarantined),
+        dry_run=dry_run,
+    )
+    if as_json:
+        print(json.dumps(_as_json(plan, summary, dry_run), ensure_ascii=False))
+    else:
+        _show(plan, summary, dry_run, config)
+    return 0 if summary.ok else 1
+
+
+def _as_json(plan: Plan, summary: Summary, dry_run: bool) -> dict[str, object]:
+    tasks = [
+        {
+            "dataset": t.dataset,
+            "symbol": t.symbol,
+            "month": t.month,
+            "files": [f.key for f in (*([t.monthly] if t.monthly else []), *t.daily.values())],
+        }
+        for t in plan.tasks
+    ]
+    return {
+        **({"tasks": tasks} if dry_run else {}),
+        "planned": len(plan.tasks),
+        **asdict(summary),
+    }
+
+
+def _show(plan: Plan, summary: Summary, dry_run: bool, config: Config) -> None:
+    if dry_run:
+        by_dataset = Counter(t.dataset for t in plan.tasks)
+        for dataset, count in sorted(by_dataset.items()):
+            print(f"{dataset}: {count} partitions to land")
+        print(
+            f"{len(plan.tasks)} partitions to land, {plan.up_to_date} up to date, "
+            f"{len(plan.absent)} absent upstream"
+        )
+        return
+    counts = summary.partitions
+    files = summary.files
+    print(
+        f"partitions: {counts['landed']} landed, {summary.up_to_date} up to date, "
+        f"{counts['absent_upstream']} absent upstream, {counts['quarantined']} quarantined, "
+        f"{counts['failed']} failed"
+    )
+    print(
+        f"files: {files['landed']} read, {files['quarantined']} quarantined, "
+        f"{files['failed']} failed; {size(summary.bytes)} in {duration(summary.seconds)}, "
+        f"{summary.rows:,} rows in the partitions written"
+    )
+    if summary.known_bad:
+        print(
+            f"{summary.known_bad} files stay quarantined until upstream replaces them "
+            "(--retry-quarantined tries them again; perp status lists them)"
+        )
+    for problem in summary.problems:
+        print(f"  {problem}")
+    print(f"lake: {config.lake}    next: dbt build")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--symbols", help="Only these contracts, comma-separated.")
+@click.option("--datasets", help="Only these datasets, comma-separated.")
+def status(as_json: bool, symbols: str | None, datasets: str | None) -> int:
+    """What the lake holds: months landed, missing and why, quarantined, bytes, last landing."""
+    lake = Lake(Config.from_env().lake)
+    wanted_symbols = {check_symbol(s) for s in _split(symbols) or []}
+    wanted_datasets = set(_datasets(datasets))
+    rows = [
+        h
+        for h in holdings(lake)
+        if h.dataset in wanted_datasets and (not wanted_symbols or h.symbol in wanted_symbols)
+    ]
+    if as_json:
+        print(json.dumps([asdict(h) for h in rows], ensure_ascii=False))
+        return 0
+    if not rows:
+        print(f"nothing is on record in {lake.root}; start with: perp ingest archive")
+        return 0
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("dataset", "symbol", "landed", "missing", "rows", "size", "last landing"):
+        table.add_column(name, justify="right" if name in ("rows", "size") else "left")
+    for h in rows:
+        reasons: dict[str, list[str]] = {}
+        for month, reason in h.missing.items():
+            reasons.setdefault(reason, []).append(month)
+        table.add_row(
+            h.dataset,
+            h.symbol,
+            month_ranges(h.landed) or "-",
+            "; ".join(f"{month_ranges(m)} {r}" for r, m in reasons.items()) or "-",
+            f"{h.rows:,}",
+            size(h.bytes),
+            (h.last_landing or "-")[:19],
+        )
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+    for h in rows:
+        for label, errors in (("quarantined", h.quarantined), ("failed", h.failed)):
+            for error in errors:
+                print(f"{label}: {error}")
+    print(
+        f"{len(rows)} dataset-symbols, {sum(len(h.landed) for h in rows)} partitions, "
+        f"{sum(h.rows for h in rows):,} rows, {size(sum(h.bytes for h in rows))}"
+    )
+    return 0
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def build(arguments: tuple[str, ...]) -> int:
+    """Run ``dbt build`` on the lake; further arguments go to dbt."""
+    return run_dbt("build", *arguments)
+
+
+def run_dbt(*arguments: str) -> int:
+    """Run dbt in the project folder with this interpreter's installation; returns its exit code."""
+    dbt = Path(sys.executable).with_name("dbt")
+    return subprocess.run([dbt, *arguments], cwd=PROJECT_ROOT, check=False).returncode

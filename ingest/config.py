@@ -1,0 +1,64 @@
+"""Where things are: environment variables with their defaults, checked once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ingest.errors import UsageError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Paths and addresses of one run; every field can be set by the environment variable named."""
+
+    lake: Path  # PERP_LAKE
+    warehouse: Path  # PERP_WAREHOUSE
+    archive_url: str  # PERP_ARCHIVE_URL
+    listing_url: str  # PERP_ARCHIVE_LISTING_URL
+
+    @classmethod
+    def from_env(cls) -> Config:
+        """Read the environment; raises UsageError for an address that is not safe to use."""
+        return cls(
+            lake=Path(os.environ.get("PERP_LAKE", "data/lake")),
+            warehouse=Path(os.environ.get("PERP_WAREHOUSE", "data/warehouse.duckdb")),
+            archive_url=_checked("PERP_ARCHIVE_URL", "https://data.binance.vision"),
+            listing_url=_checked(
+                "PERP_ARCHIVE_LISTING_URL",
+                "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
+            ),
+        )
+
+    @property
+    def origin(self) -> str:
+        """``sandbox`` for a loopback archive, else ``exchange``; a lake holds only one of them."""
+        return "sandbox" if is_loopback(self.archive_url) else "exchange"
+
+
+def is_loopback(url: str) -> bool:
+    """True if the host of ``url`` is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked(variable: str, default: str) -> str:
+    url = os.environ.get(variable, default).rstrip("/")
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise UsageError(f"{variable}={url!r} is not a web address; use https://host[/path]")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise UsageError(
+            f"{variable}={url!r} is not encrypted; use https:// (http is for loopback)"
+        )
+    return url

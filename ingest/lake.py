@@ -1,0 +1,304 @@
+"""The lake: Parquet layout, atomic commit, and the append-only landing log.
+
+A partition is done when the log says so and its file has the size and footer that the log recorded;
+never because a file merely exists. Readers see whole files only: everything is written beside its
+final name and renamed after it has been read back and synced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingest.datasets import DATASETS, Dataset
+from ingest.errors import PerpError, UsageError
+from ingest.names import decode_symbol, encode_symbol
+
+PARSER_VERSION = 1  # raise it when parsing changes: partitions of older versions are landed again
+SCHEMA_PARTITION = "_schema"
+ROW_GROUP_ROWS = 1_000_000
+
+Status = Literal["landed", "absent_upstream", "quarantined", "failed"]
+
+
+@dataclass
+class FileRecord:
+    """What one upstream file was and what became of it."""
+
+    url: str
+    period: str  # YYYY-MM or YYYY-MM-DD
+    outcome: Status
+    etag: str | None = None
+    checksum_etag: str | None = None
+    last_modified: str | None = None
+    bytes: int | None = None
+    sha256_expected: str | None = None
+    sha256_actual: str | None = None
+    header_present: bool | None = None
+    epoch_unit: str | None = None
+    rows_in: int | None = None
+    rows_out: int | None = None
+    duplicates_dropped: int = 0
+    conflicts_dropped: int = 0
+    out_of_period_dropped: int = 0
+    out_of_order: int = 0
+    first_time: str | None = None
+    last_time: str | None = None
+    attempts: int = 0
+    error: str | None = None
+    carried: bool = False  # rows taken over from the previous landing of this partition
+
+
+@dataclass
+class LandingRecord:
+    """One line of the landing log: one attempt at one partition, with every file behind it."""
+
+    source: str
+    dataset: str
+    symbol: str
+    month: str
+    status: Status
+    files: list[FileRecord] = field(default_factory=list)
+    rows_in: int = 0
+    rows_out: int = 0
+    duplicates_dropped: int = 0
+    conflicts_dropped: int = 0
+    out_of_period_dropped: int = 0
+    overlap_dropped: int = 0
+    overlap_conflicts: int = 0
+    first_time: str | None = None
+    last_time: str | None = None
+    gaps: int | None = None  # missing rows between the first and the last, where a grain is known
+    deficient_days: list[str] = field(default_factory=list)  # days short in the monthly file
+    parquet_bytes: int | None = None
+    parquet_sha256: str | None = None
+    parser_version: int = PARSER_VERSION
+    error: str | None = None
+    landed_at: str = ""
+    log_seq: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """(dataset, symbol, month)."""
+        return self.dataset, self.symbol, self.month
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> LandingRecord:
+        """Inverse of ``asdict``; unknown keys of newer versions are ignored."""
+        known = {k: v for k, v in row.items() if k in cls.__dataclass_fields__}
+        files = [
+            FileRecord(**{k: v for k, v in f.items() if k in FileRecord.__dataclass_fields__})
+            for f in known.pop("files", [])
+        ]
+        return cls(files=files, **known)
+
+
+class LandingLog:
+    """One writer's log file; every record is one ``write`` followed by fsync."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            last = max((int(p.name[:8]) for p in folder.glob("*.jsonl")), default=0)
+            path = folder / f"{last + 1:08d}-{source}.jsonl"
+            try:
+                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+                break
+            except FileExistsError:  # another writer took the number
+                continue
+        _fsync_folder(folder)
+        self.path = path
+        self._lines = 0
+
+    def append(self, record: LandingRecord) -> None:
+        """Write one record; returns when it is on disk."""
+        self._lines += 1
+        record.log_seq = f"{self.path.name[:8]}.{self._lines:08d}"
+        record.landed_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        line = json.dumps(asdict(record), ensure_ascii=False, separators=(",", ":")) + "\n"
+        os.write(self._fd, line.encode())
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file, and remove it if nothing was written."""
+        os.close(self._fd)
+        if not self._lines:
+            self.path.unlink()
+
+
+class Lake:
+    """A folder of Parquet partitions and its landing log."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.log_folder = root / "_log"
+        self.tmp = root / "_tmp"
+        self.quarantine = root / "_quarantine"
+        self.raw = root / "_raw"
+
+    def prepare(self, origin: str) -> None:
+        """Create what every lake has: folders, origin, one zero-row file per dataset.
+
+        Raises UsageError if the lake cannot be written or holds data of another origin.
+        """
+        try:
+            for folder in (self.root, self.log_folder, self.tmp, self.quarantine):
+                folder.mkdir(parents=True, exist_ok=True)
+            for dataset in DATASETS.values():
+                path = self.partition(dataset.name, SCHEMA_PARTITION, SCHEMA_PARTITION)
+                if not path.exists() or pq.read_schema(path) != dataset.schema:
+                    write_parquet(path, dataset.schema.empty_table(), dataset)
+            held = self._origin(origin)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write the lake {self.root}: {error.strerror}; set PERP_LAKE to a folder "
+                "that you can write"
+            ) from error
+        if held != origin:
+            raise UsageError(
+                f"the lake {self.root} holds {held} data and this run would land {origin} data; "
+                "set PERP_LAKE to another folder, or remove this one"
+            )
+
+    def _origin(self, origin: str) -> str:
+        path = self.root / "_lake.json"
+        if not path.exists():
+            write_atomic(path, json.dumps({"origin": origin}).encode())
+        return str(json.loads(path.read_text())["origin"])
+
+    @contextmanager
+    def writer_lock(self, source: str) -> Iterator[None]:
+        """Hold the lake for one writer of a source; the kernel frees it if the writer dies."""
+        with (self.log_folder / f"{source}.lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise PerpError(
+                    f"another perp process is writing {source} data into {self.root}; "
+                    "wait for it to end and run this command again"
+                ) from error
+            yield
+
+    def clean(self, source: str) -> None:
+        """Remove what a killed writer left behind. Call it with the writer lock held."""
+        for path in (self.root / source).glob("*/symbol=*/month=*/*.tmp"):
+            path.unlink(missing_ok=True)
+        for path in (self.tmp / source).rglob("*.arrow"):
+            path.unlink(missing_ok=True)
+        for path in self.log_folder.glob(f"*-{source}.jsonl"):
+            _drop_torn_line(path)
+
+    def partition(self, dataset: str, symbol: str, month: str) -> Path:
+        """Path of a partition's file."""
+        source = DATASETS[dataset].source
+        folder = f"symbol={encode_symbol(symbol)}"
+        return self.root / source / dataset / folder / f"month={month}" / "data.parquet"
+
+    def partitions(self, dataset: str) -> Iterator[tuple[str, str, Path]]:
+        """(symbol, month, path) of every partition file of a dataset."""
+        base = self.root / DATASETS[dataset].source / dataset
+        for path in sorted(base.glob("symbol=*/month=*/data.parquet")):
+            symbol = decode_symbol(path.parts[-3].removeprefix("symbol="))
+            if symbol != SCHEMA_PARTITION:
+                yield symbol, path.parts[-2].removeprefix("month="), path
+
+    def is_intact(self, record: LandingRecord) -> bool:
+        """True if the partition's file has the size that the log recorded and a Parquet footer."""
+        path = self.partition(*record.key)
+        try:
+            with path.open("rb") as handle:
+                size = handle.seek(0, os.SEEK_END)
+                handle.seek(max(size - 4, 0))
+                return size == record.parquet_bytes and handle.read() == b"PAR1"
+        except OSError:
+            return False
+
+    def state(self) -> dict[tuple[str, str, str], LandingRecord]:
+        """The newest record of every partition, in the order of (writer, line)."""
+        newest: dict[tuple[str, str, str], LandingRecord] = {}
+        for record in self.history():
+            newest[record.key] = record
+        return newest
+
+    def history(self) -> Iterator[LandingRecord]:
+        """Every record of the log, oldest first; a torn last line is not a record."""
+        for path in sorted(self.log_folder.glob("*.jsonl")):
+            with path.open("rb") as handle:
+                for line in handle:
+                    if line.endswith(b"\n"):
+                        yield LandingRecord.from_json(json.loads(line))
+
+
+def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, str]:
+    """Write a table so that ``path`` holds either its old content or all of the new one.
+
+    Returns:
+        File size in bytes and sha256 of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    packed = {
+        f.name: "DELTA_BINARY_PACKED"
+        for f in dataset.schema
+        if pa.types.is_timestamp(f.type) or pa.types.is_integer(f.type)
+    }
+    pq.write_table(
+        table,
+        tmp,
+        compression="zstd",
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=[name for name in table.schema.names if name not in packed],
+        column_encoding=packed,
+    )
+    rows = pq.read_metadata(tmp).num_rows
+    if rows != table.num_rows:
+        raise PerpError(f"{tmp}: wrote {table.num_rows} rows but the footer says {rows}")
+    with tmp.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        size = handle.tell()
+        os.fsync(handle.fileno())
+    os.replace(tmp, path)
+    _fsync_folder(path.parent)
+    return size, digest
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all."""
+    tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with tmp.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(tmp, path)
+    _fsync_folder(path.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut a last line that its writer did not finish: the work it stood for is done again."""
+    with path.open("rb+") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(size - (1 << 20), 0))
+        tail = handle.read()
+        torn = len(tail) - (tail.rfind(b"\n") + 1)
+        if torn:
+            handle.truncate(size - torn)
+            os.fsync(handle.fileno())

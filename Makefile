@@ -1,0 +1,29 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: warehouse test lint docs clean
+
+warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
+	$(BIN)/perp sandbox warehouse
+
+test: $(INSTALLED)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project macros tests/dbt --disable-progress-bar
+
+docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html
+	$(BIN)/dbt docs generate --static
+
+clean:  ## remove build products; the lake and the warehouse stay
+	rm -rf target logs .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

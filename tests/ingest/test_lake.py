@@ -1,0 +1,127 @@
+"""The lake and its log: whole files, whole lines, one writer."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow.parquet as pq
+import pytest
+
+from ingest.datasets import DATASETS
+from ingest.errors import PerpError, UsageError
+from ingest.lake import SCHEMA_PARTITION, FileRecord, Lake, LandingLog, LandingRecord, write_parquet
+
+
+def prepared(tmp_path) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    lake.prepare("sandbox")
+    return lake
+
+
+def some_record(month: str = "2024-01", status="landed") -> LandingRecord:
+    files = [FileRecord("https://x/龙虾USDT.zip", month, status, error="a\nb")]
+    return LandingRecord("vision", "klines_1m", "龙虾USDT", month, status, files=files)
+
+
+def test_every_dataset_has_a_zero_row_file_with_its_schema(tmp_path):
+    lake = prepared(tmp_path)
+    for name, dataset in DATASETS.items():
+        path = lake.partition(name, SCHEMA_PARTITION, SCHEMA_PARTITION)
+        assert pq.read_schema(path) == dataset.schema
+        assert pq.read_metadata(path).num_rows == 0
+        assert list(lake.partitions(name)) == []
+
+
+def test_a_symbol_of_another_script_has_a_safe_path(tmp_path):
+    lake = prepared(tmp_path)
+    path = lake.partition("klines_1m", "龙虾USDT", "2024-01")
+    assert str(path.relative_to(lake.root)).isascii()
+    write_parquet(path, DATASETS["klines_1m"].schema.empty_table(), DATASETS["klines_1m"])
+    assert [(s, m) for s, m, _ in lake.partitions("klines_1m")] == [("龙虾USDT", "2024-01")]
+
+
+def test_log_round_trip_and_newest_record_wins(tmp_path):
+    lake = prepared(tmp_path)
+    first, second = LandingLog(lake.log_folder, "vision"), LandingLog(lake.log_folder, "vision")
+    second.append(some_record(status="quarantined"))
+    first.append(some_record(status="failed"))
+    first.append(some_record("2024-02"))
+    first.close(), second.close()
+    state = lake.state()
+    assert state["klines_1m", "龙虾USDT", "2024-01"].status == "quarantined", "the later writer"
+    assert state["klines_1m", "龙虾USDT", "2024-02"].files[0].error == "a\nb"
+    assert len(list(lake.history())) == 3
+
+
+def test_a_torn_line_is_no_record_and_is_cut_by_the_next_writer(tmp_path):
+    lake = prepared(tmp_path)
+    log = LandingLog(lake.log_folder, "vision")
+    log.append(some_record())
+    log.append(some_record("2024-02"))
+    log.close()
+    whole = log.path.read_bytes()
+    for cut in (1, 40, len(whole.splitlines(keepends=True)[1]) - 1):
+        log.path.write_bytes(whole[:-cut])
+        assert [r.month for r in lake.history()] == ["2024-01"]
+    lake.clean("vision")
+    assert log.path.read_bytes() == whole.splitlines(keepends=True)[0]
+
+
+def test_a_log_without_lines_leaves_no_file(tmp_path):
+    lake = prepared(tmp_path)
+    LandingLog(lake.log_folder, "vision").close()
+    assert list(lake.log_folder.glob("*.jsonl")) == []
+
+
+def test_done_means_logged_size_and_footer(tmp_path):
+    lake = prepared(tmp_path)
+    record = some_record()
+    dataset = DATASETS["klines_1m"]
+    path = lake.partition(*record.key)
+    assert not lake.is_intact(record)
+    record.parquet_bytes, _ = write_parquet(path, dataset.schema.empty_table(), dataset)
+    assert lake.is_intact(record)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    assert not lake.is_intact(record)
+    path.write_bytes(content[:-4] + b"XXXX")
+    assert not lake.is_intact(record)
+
+
+def test_a_second_writer_is_told_to_wait(tmp_path):
+    lake = prepared(tmp_path)
+    with lake.writer_lock("vision"):
+        with pytest.raises(PerpError, match="another perp process is writing vision data"):
+            with lake.writer_lock("vision"):
+                pass
+        with lake.writer_lock("api"):
+            pass
+    with lake.writer_lock("vision"):
+        pass
+
+
+def test_one_lake_holds_one_market(tmp_path):
+    lake = prepared(tmp_path)
+    with pytest.raises(UsageError, match="holds sandbox data and this run would land exchange"):
+        lake.prepare("exchange")
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    lake = prepared(tmp_path)
+    stray = lake.partition("klines_1m", "BTCUSDT", "2024-01").with_name("data.parquet.123.tmp")
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"half")
+    lake.clean("vision")
+    assert not stray.exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    dataset = DATASETS["klines_1m"]
+    path = tmp_path / "data.parquet"
+    write_parquet(path, dataset.schema.empty_table(), dataset)
+    before = path.read_bytes()
+    (tmp_path / f"data.parquet.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_parquet(path, dataset.schema.empty_table(), dataset)
+    assert path.read_bytes() == before

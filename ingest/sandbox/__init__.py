@@ -1,0 +1,1 @@
+"""A simulated exchange: one market simulator and servers that speak the exchange's protocols."""

@@ -208,7 +208,7 @@ def _show(plan: Plan, summary: Summary, dry_run: bool, config: Config) -> None:
             print(f"{dataset}: {count} partitions to land")
         print(
             f"{len(plan.tasks)} partitions to land, {plan.up_to_date} up to date, "
-            f"{len(plan.absent)} absent upstream"
+            f"{sum(f.status == 'absent_upstream' for f in plan.facts)} absent upstream"
         )
         return
     counts = summary.partitions
@@ -293,3 +293,26 @@ def run_dbt(*arguments: str) -> int:
     """Run dbt in the project folder with this interpreter's installation; returns its exit code."""
     dbt = Path(sys.executable).with_name("dbt")
     return subprocess.run([dbt, *arguments], cwd=PROJECT_ROOT, check=False).returncode
+
+
+@cli.group()
+def sandbox() -> None:
+    """A simulated exchange on this machine, flaws included."""
+
+
+@sandbox.command()
+@click.option("--folder", default="data/sandbox", show_default=True, type=Path)
+def serve(folder: Path) -> int:
+    """Serve the simulated archive until Ctrl-C, and print how to point perp at it."""
+    from ingest.sandbox.demo import serve_until_interrupted
+
+    return serve_until_interrupted(folder)
+
+
+@sandbox.command()
+@click.option("--folder", default="data/sandbox", show_default=True, type=Path)
+def warehouse(folder: Path) -> int:
+    """Simulate, download, verify, land, build and test a whole small warehouse, offline."""
+    from ingest.sandbox.demo import build_warehouse
+
+    return build_warehouse(Config.from_env(), folder)

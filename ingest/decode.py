@@ -126,6 +126,8 @@ def read_csv(stream: io.BufferedReader, dataset: Dataset) -> tuple[pa.Table, boo
         if not stream.peek(1):
             return _empty(dataset), True
     elif not head.strip():
+        if stream.read().strip():
+            raise Quarantine("the CSV begins with blank lines")
         return _empty(dataset), False
 
     names = [f"{f.name}.{i}" for i, f in enumerate(dataset.fields)]

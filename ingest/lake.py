@@ -69,6 +69,8 @@ class LandingRecord:
     symbol: str
     month: str
     status: Status
+    first_day: str = ""  # days asked for so far, both included: outside them nothing was looked for
+    last_day: str = ""
     files: list[FileRecord] = field(default_factory=list)
     rows_in: int = 0
     rows_out: int = 0

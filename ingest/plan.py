@@ -8,11 +8,11 @@ that the monthly one lacks, and all of them where there is no monthly file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 
 from ingest.lake import PARSER_VERSION, FileRecord, LandingRecord
-from ingest.names import months
+from ingest.names import month_bounds, months
 from ingest.sources.vision import RemoteFile
 
 Key = tuple[str, str, str]
@@ -43,16 +43,26 @@ class Task:
     monthly: RemoteFile | None
     daily: Mapping[str, RemoteFile]
     previous: LandingRecord | None
+    first_day: str
+    last_day: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tasks, partitions that upstream does not have (not yet on record), and those up to date."""
+    """What a run has to do.
+
+    Args:
+        tasks: partitions to land.
+        facts: records that need no download: partitions that upstream lacks, and partitions that
+            are up to date but were asked for over more days than before.
+        up_to_date: partitions with nothing to do.
+        known_bad: quarantined files that upstream has not replaced.
+    """
 
     tasks: tuple[Task, ...]
-    absent: tuple[Key, ...]
+    facts: tuple[LandingRecord, ...]
     up_to_date: int
-    known_bad: tuple[FileRecord, ...]  # quarantined files that upstream has not replaced
+    known_bad: tuple[FileRecord, ...]
 
 
 def make_plan(
@@ -69,7 +79,7 @@ def make_plan(
     Tasks come in the order symbol, month, dataset, so that a run cut short leaves whole symbols.
     """
     tasks: list[Task] = []
-    absent: list[Key] = []
+    facts: list[LandingRecord] = []
     bad: list[FileRecord] = []
     up_to_date = 0
     for month in months(start, end):
@@ -82,37 +92,56 @@ def make_plan(
                 for day, file in files.daily.items()
                 if day[:7] == month and (start.isoformat() <= day <= end.isoformat() or day in held)
             }
-            task = _task(key, files.monthly.get(month), daily, record, is_intact, retry_quarantined)
-            if task is not None and (task.monthly or task.daily):
-                tasks.append(task)
-            elif task is None:
-                up_to_date += 1
-                bad += [f for f in (record.files if record else []) if f.outcome == "quarantined"]
-            elif record is None:
-                absent.append(key)
+            asked = _asked(month, start, end, files.monthly.get(month) is not None, record)
+            needs = _needs(files.monthly.get(month), daily, record, is_intact, retry_quarantined)
+            if needs is not None:
+                tasks.append(Task(*key, *needs, *asked))
+                continue
+            if record is None:
+                fact = LandingRecord("vision", *key, "absent_upstream", *asked)
+                facts.append(fact)
+                continue
+            up_to_date += 1
+            bad += [f for f in record.files if f.outcome == "quarantined"]
+            if (record.first_day, record.last_day) != asked:
+                files_held = [replace(f, carried=True) for f in record.files]
+                facts.append(
+                    replace(record, first_day=asked[0], last_day=asked[1], files=files_held)
+                )
     tasks.sort(key=lambda t: (t.symbol, t.month, t.dataset))
-    return Plan(tuple(tasks), tuple(absent), up_to_date, tuple(bad))
+    return Plan(tuple(tasks), tuple(facts), up_to_date, tuple(bad))
 
 
-def _task(
-    key: Key,
+def _asked(
+    month: str, start: date, end: date, has_month: bool, record: LandingRecord | None
+) -> tuple[str, str]:
+    """First and last day of the month that have been asked for, now or before."""
+    first, after = month_bounds(month)
+    last = after - timedelta(days=1)
+    if has_month:
+        return first.isoformat(), last.isoformat()
+    now = max(start, first).isoformat(), min(end, last).isoformat()
+    if record is None:
+        return now
+    return min(now[0], record.first_day), max(now[1], record.last_day)
+
+
+def _needs(
     monthly: RemoteFile | None,
     daily: Mapping[str, RemoteFile],
     record: LandingRecord | None,
     is_intact: Callable[[LandingRecord], bool],
     retry_quarantined: bool,
-) -> Task | None:
-    """The task for a partition, or None if it is up to date (absent upstream included)."""
-    everything = Task(*key, monthly, daily, record)
-    if record is None:
-        return everything
-    if record.status == "absent_upstream" and not monthly and not daily:
+) -> tuple[RemoteFile | None, Mapping[str, RemoteFile], LandingRecord | None] | None:
+    """Files to read for a partition and the record to build on, or None if there are none."""
+    if not monthly and not daily:
         return None
+    if record is None:
+        return monthly, daily, None
     stale = record.parser_version != PARSER_VERSION
     damaged = record.parquet_bytes is not None and not is_intact(record)
-    if stale or damaged:
-        # Nothing of the old file can be reused: every file is read again.
-        return Task(*key, monthly, daily, None) if monthly or daily else None
+    if stale or damaged:  # nothing of the old file can be reused: every file is read again
+        return monthly, daily, None
     settled = ("landed",) if retry_quarantined else ("landed", "quarantined")
     seen = {(f.period, f.etag, f.checksum_etag) for f in record.files if f.outcome in settled}
 
@@ -120,10 +149,10 @@ def _task(
         return (file.period, file.etag, file.checksum_etag) not in seen
 
     if monthly and is_new(monthly):
-        return everything
+        return monthly, daily, record
     has_month = any(f.outcome == "landed" and len(f.period) == 7 for f in record.files)
     needed = {d: f for d, f in daily.items() if not has_month or d in record.deficient_days}
     if not any(is_new(file) for file in needed.values()):
         return None
     # A repair of a monthly file is made from that file again, so that it equals a full landing.
-    return Task(*key, monthly if has_month else None, needed, record)
+    return monthly if has_month else None, needed, record

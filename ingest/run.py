@@ -191,8 +191,9 @@ class _Runner:
     async def run(self, plan: Plan) -> Summary:
         self.summary.up_to_date = plan.up_to_date
         self.summary.known_bad = len(plan.known_bad)
-        for key in plan.absent:
-            self._note(LandingRecord(SOURCE, *key, "absent_upstream"))
+        for fact in plan.facts:
+            self.log.append(fact)
+            self.summary.partitions[fact.status] += fact.parquet_bytes is None
         queue = iter(plan.tasks)
         try:
             async with asyncio.TaskGroup() as group:
@@ -229,7 +230,9 @@ class _Runner:
         previous = task.previous.files if task.previous else []
         held = {f.period: f for f in previous if f.outcome == "landed"}
         folder = self.lake.tmp / SOURCE / task.dataset / encode_symbol(task.symbol) / task.month
-        record = LandingRecord(SOURCE, task.dataset, task.symbol, task.month, "landed")
+        record = LandingRecord(
+            SOURCE, task.dataset, task.symbol, task.month, "landed", task.first_day, task.last_day
+        )
         arrow: dict[str, Path] = {}
 
         async def read(file: RemoteFile) -> DecodeResult:
@@ -248,6 +251,9 @@ class _Runner:
                     result.rows_by_day, spec, task.month, utc_today()
                 )
                 wanted = {d: f for d, f in wanted.items() if d in record.deficient_days}
+            elif task.previous and task.month in held:  # the month as it was landed before stays
+                short = task.previous.deficient_days
+                wanted = {d: f for d, f in wanted.items() if d in short}
         unchanged = {
             day
             for day, file in wanted.items()

@@ -234,6 +234,12 @@ def test_jittered_settlement_belongs_to_its_own_hour() -> None:
     assert same(column(b, "funding_pressure"), [None] * 4)
 
 
+def test_a_settlement_stamped_early_is_rounded_too() -> None:
+    events = funding((at(1, ms=-17), 8, 0.001))
+    b = build(tables(hours_of(range(3)), funding_rate=events), 3)["B"]
+    assert same(column(b, "hours_since_funding"), [None, 0, 1])
+
+
 def test_change_of_cycle_with_given_intervals() -> None:
     events = funding((at(0), 8, 0.0001), (at(8), 8, -0.0002), (at(12), 4, -0.0002))
     b = build(tables(hours_of(range(14)), funding_rate=events), 14)["B"].set_index("hour_ts")
@@ -250,14 +256,14 @@ def test_change_of_cycle_with_given_intervals() -> None:
 
 def test_unknown_intervals_come_from_the_spacing() -> None:
     nan = np.nan
-    events = funding((at(0), nan, 0.1), (at(8), nan, 0.1), (at(11), nan, 0.1), (at(23), nan, 0.1))
+    events = funding(*((at(h), nan, 0.1) for h in (0, 8, 11, 23, 27)))
     b = build(tables(hours_of(range(30)), funding_rate=events), 30)["B"].set_index("hour_ts")
     assert b.loc[at(7), "funding_rate"] == 0.1
     stale = range(20, 23)  # a cycle of 4 hours, 12 hours of silence
     unknown = [h < 8 or h in stale for h in range(30)]
     assert b["funding_interval_hours"].isna().tolist() == unknown
     assert b["arb_pressure"].isna().tolist() == unknown
-    assert b.loc[[at(8), at(11), at(23)], "funding_interval_hours"].tolist() == [8, 4, 8]
+    assert b.loc[[at(8), at(11), at(23), at(27)], "funding_interval_hours"].tolist() == [8, 4, 8, 4]
     assert b.loc[at(23), "funding_paid_24h"] == pytest.approx(0.4)
     assert b.loc[at(24), "funding_paid_24h"] == pytest.approx(0.3)
     assert b["funding_delta_settle"].isna().tolist() == [h < 11 or h in stale for h in range(30)]

@@ -1,0 +1,67 @@
+with
+minutes as (
+    select * from {{ ref('stg_vision__klines_1m') }}
+),
+
+flagged as (
+    select
+        symbol,
+        hour_ts,
+        open_time,
+        minute_of_hour,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        quote_volume,
+        trade_count,
+        taker_buy_volume,
+        taker_buy_quote_volume,
+        is_valid,
+        volume * (high + low + close) / 3e0 as typical_value,
+        is_valid and (coalesce(trade_count, 0) > 0 or coalesce(volume, 0) > 0) as is_active
+    from minutes
+),
+
+spaced as (
+    select
+        *,
+        case
+            when is_active
+                then minute_of_hour - lag(minute_of_hour) over (
+                    partition by symbol, hour_ts, is_active order by open_time nulls last
+                )
+        end as minutes_since_active
+    from flagged
+),
+
+final as (
+    select
+        symbol,
+        hour_ts,
+        max(open_time) as last_open_time,
+        cast(count(*) as int) as n_rows,
+        min_by(open, open_time) filter (where is_valid) as open,
+        max(high) filter (where is_valid) as high,
+        min(low) filter (where is_valid) as low,
+        max_by(close, open_time) filter (where is_valid) as close,
+        sum(volume) filter (where is_valid) as volume,
+        sum(coalesce(quote_volume, typical_value)) filter (where is_valid) as quote_volume,
+        cast(sum(trade_count) filter (where is_valid) as bigint) as trade_count,
+        sum(taker_buy_volume) filter (where is_valid) as taker_buy_volume,
+        sum(taker_buy_quote_volume) filter (where is_valid) as taker_buy_quote_volume,
+        sum(typical_value) filter (where is_valid) as typical_value,
+        cast(
+            max(case when quote_volume is null then 1 else 0 end) filter (where is_valid) as int
+        ) as quote_is_proxy,
+        cast(sum(case when is_valid then 1 else 0 end) as int) as n_minutes,
+        cast(sum(case when is_active then 1 else 0 end) as int) as n_minutes_active,
+        min(minute_of_hour) filter (where is_active) as first_active_minute,
+        max(minute_of_hour) filter (where is_active) as last_active_minute,
+        cast(60 * max(minutes_since_active) as bigint) as max_active_gap_seconds
+    from spaced
+    group by symbol, hour_ts
+)
+
+select * from final

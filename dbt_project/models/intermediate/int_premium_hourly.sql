@@ -1,0 +1,24 @@
+with
+minutes as (
+    select * from {{ ref('stg_vision__premium_index_klines_1m') }}
+),
+
+final as (
+    select
+        symbol,
+        hour_ts,
+        min_by(open, open_time) as premium_open,
+        max(high) as premium_high,
+        min(low) as premium_low,
+        max_by(close, open_time) as premium_close,
+        avg(close) as premium_mean,
+        cast(count(*) as int) as n_minutes,
+        sum(close) as close_sum,
+        sum((minute_of_hour + 1) * close) as weighted_close_sum,
+        cast(sum(minute_of_hour + 1) as bigint) as weight_sum
+    from minutes
+    where is_valid
+    group by symbol, hour_ts
+)
+
+select * from final

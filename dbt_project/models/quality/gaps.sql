@@ -1,0 +1,81 @@
+with
+pieces as (
+    select * from {{ ref('int_missing_pieces') }}
+),
+
+silences as (
+    select * from {{ ref('int_silences') }}
+),
+
+datasets as (
+    select * from {{ ref('datasets') }}
+),
+
+adjoining as (
+    select
+        *,
+        case
+            when
+                lag(piece_end) over (
+                    partition by dataset, symbol, reason
+                    order by piece_start nulls last, piece_end nulls last
+                ) >= piece_start
+                then 0
+            else 1
+        end as is_start
+    from pieces
+),
+
+numbered as (
+    select
+        *,
+        sum(is_start) over (
+            partition by dataset, symbol, reason
+            order by piece_start nulls last, piece_end nulls last
+            rows between unbounded preceding and current row
+        ) as island
+    from adjoining
+),
+
+merged as (
+    select
+        dataset,
+        symbol,
+        reason,
+        min(piece_start) as gap_start,
+        max(piece_end) as gap_end,
+        sum(n_slots) as n_slots
+    from numbered
+    group by dataset, symbol, reason, island
+),
+
+united as (
+    select * from merged
+    union all
+    select
+        'klines_1m' as dataset,
+        symbol,
+        'exchange_outage' as reason,
+        silence_start as gap_start,
+        silence_end as gap_end,
+        n_silent as n_slots
+    from silences
+),
+
+final as (
+    select
+        cast(united.dataset as string) as dataset,
+        cast(united.symbol as string) as symbol,
+        cast(united.gap_start as timestamp) as gap_start,
+        cast(united.gap_end as timestamp) as gap_end,
+        cast(united.reason as string) as reason,
+        cast(united.n_slots as bigint) as n_slots,
+        cast(datasets.slot as string) as slot,
+        cast(
+            {{ seconds_between('united.gap_start', 'united.gap_end') }} / 3600e0 as double
+        ) as hours
+    from united
+    inner join datasets on united.dataset = datasets.dataset
+)
+
+select * from final

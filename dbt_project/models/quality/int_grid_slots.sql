@@ -1,0 +1,40 @@
+{%- set bar_datasets = [
+    'klines_1m',
+    'klines_1h',
+    'mark_price_klines_1m',
+    'mark_price_klines_1h',
+    'index_price_klines_1m',
+    'index_price_klines_1h',
+    'premium_index_klines_1m',
+    'premium_index_klines_1h',
+] -%}
+
+with
+{% for dataset in bar_datasets %}
+{{ dataset }} as (
+    select * from {{ ref('stg_vision__' ~ dataset) }}
+),
+
+{% endfor %}
+metrics as (
+    select * from {{ ref('stg_vision__metrics') }}
+),
+
+final as (
+    {% for dataset in bar_datasets %}
+    select
+        '{{ dataset }}' as dataset,
+        symbol,
+        open_time as slot_ts
+    from {{ dataset }}
+    union all
+    {% endfor %}
+    select
+        'metrics' as dataset,
+        symbol,
+        bucket_ts as slot_ts
+    from metrics
+    where is_bucket_pick
+)
+
+select * from final

@@ -1,0 +1,275 @@
+with
+days as (
+    select * from {{ ref('int_coverage_days') }}
+),
+
+slots as (
+    select * from {{ ref('int_grid_slots') }}
+),
+
+listings as (
+    select * from {{ ref('int_listings') }}
+),
+
+settlements as (
+    select * from {{ ref('stg_vision__funding_rate') }}
+),
+
+empty_days as (
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        day_start as piece_start,
+        day_end as piece_end
+    from days
+    where
+        slot_minutes is not null
+        and n_present = 0
+),
+
+partial_days as (
+    select * from days
+    where
+        slot_minutes is not null
+        and n_present > 0
+        and n_present < n_slots
+),
+
+partial_slots as (
+    select
+        partial_days.dataset,
+        partial_days.symbol,
+        partial_days.slot_minutes,
+        partial_days.reason,
+        partial_days.day_start,
+        partial_days.day_end,
+        slots.slot_ts,
+        lag(slots.slot_ts) over (
+            partition by partial_days.dataset, partial_days.symbol, partial_days.day
+            order by slots.slot_ts nulls last
+        ) as previous_slot_ts,
+        lead(slots.slot_ts) over (
+            partition by partial_days.dataset, partial_days.symbol, partial_days.day
+            order by slots.slot_ts nulls last
+        ) as next_slot_ts
+    from partial_days
+    inner join slots
+        on
+            partial_days.dataset = slots.dataset
+            and partial_days.symbol = slots.symbol
+            and partial_days.day = cast(slots.slot_ts as date)
+            and partial_days.day_end > slots.slot_ts
+),
+
+around_slots as (
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        coalesce(
+            previous_slot_ts + slot_minutes * interval '1' minute, day_start
+        ) as piece_start,
+        slot_ts as piece_end
+    from partial_slots
+    union all
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        slot_ts + slot_minutes * interval '1' minute as piece_start,
+        day_end as piece_end
+    from partial_slots
+    where next_slot_ts is null
+),
+
+-- Two settlements that lie further apart than either one's interval enclose missing ones.
+spaced_settlements as (
+    select
+        symbol,
+        settle_time,
+        lag(settle_time) over (
+            partition by symbol order by settle_time nulls last
+        ) as previous_settle_time,
+        greatest(
+            funding_interval_hours,
+            lag(funding_interval_hours) over (partition by symbol order by settle_time nulls last)
+        ) as interval_hours
+    from settlements
+),
+
+settlement_days as (
+    select
+        days.dataset,
+        days.symbol,
+        days.reason,
+        days.day_start,
+        days.day_end,
+        count(settlements.settle_time) as n_settlements
+    from days
+    left join settlements
+        on
+            days.symbol = settlements.symbol
+            and days.day = cast(settlements.settle_time as date)
+    where days.dataset = 'funding_rate'
+    group by days.dataset, days.symbol, days.reason, days.day_start, days.day_end
+),
+
+between_settlements as (
+    select
+        settlement_days.dataset,
+        settlement_days.symbol,
+        spaced_settlements.interval_hours * 60 as slot_minutes,
+        settlement_days.reason,
+        greatest(
+            spaced_settlements.previous_settle_time
+            + spaced_settlements.interval_hours * interval '1' hour,
+            settlement_days.day_start
+        ) as piece_start,
+        least(spaced_settlements.settle_time, settlement_days.day_end) as piece_end
+    from spaced_settlements
+    inner join settlement_days
+        on
+            spaced_settlements.symbol = settlement_days.symbol
+            and spaced_settlements.settle_time > settlement_days.day_start
+            and spaced_settlements.previous_settle_time
+            + spaced_settlements.interval_hours * interval '1' hour < settlement_days.day_end
+    where
+        spaced_settlements.previous_settle_time
+        + spaced_settlements.interval_hours * interval '1' hour < spaced_settlements.settle_time
+),
+
+settlement_spans as (
+    select
+        symbol,
+        min(settle_time) as first_settle_time,
+        max(settle_time) as last_settle_time
+    from settlements
+    group by symbol
+),
+
+-- Days before the first settlement and after the last one.
+around_settlements as (
+    select
+        settlement_days.dataset,
+        settlement_days.symbol,
+        cast(null as int) as slot_minutes,
+        settlement_days.reason,
+        settlement_days.day_start as piece_start,
+        settlement_days.day_end as piece_end
+    from settlement_days
+    left join settlement_spans on settlement_days.symbol = settlement_spans.symbol
+    where
+        settlement_days.n_settlements = 0
+        and (
+            settlement_spans.symbol is null
+            or settlement_days.day_end <= settlement_spans.first_settle_time
+            or settlement_days.day_start > settlement_spans.last_settle_time
+        )
+),
+
+file_days as (
+    select
+        dataset,
+        symbol,
+        1440 as slot_minutes,
+        reason,
+        day_start as piece_start,
+        day_end as piece_end
+    from days
+    where
+        dataset = 'liquidation_snapshot'
+        and not has_day_file
+),
+
+pieces as (
+    select * from empty_days
+    union all
+    select * from around_slots
+    union all
+    select * from between_settlements
+    union all
+    select * from around_settlements
+    union all
+    select * from file_days
+),
+
+-- What upstream does not have is cut at the listing and at the last trade of the contract.
+listed as (
+    select
+        pieces.dataset,
+        pieces.symbol,
+        pieces.slot_minutes,
+        pieces.reason,
+        pieces.piece_start,
+        pieces.piece_end,
+        case
+            when pieces.reason = 'absent_upstream' then listings.listed_ts
+        end as listed_ts,
+        case
+            when pieces.reason = 'absent_upstream' then listings.delisted_ts
+        end as delisted_ts
+    from pieces
+    left join listings on pieces.symbol = listings.symbol
+),
+
+cut as (
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        'before_listing' as reason,
+        piece_start,
+        least(piece_end, listed_ts) as piece_end
+    from listed
+    where listed_ts is not null
+    union all
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        greatest(piece_start, coalesce(listed_ts, piece_start)) as piece_start,
+        least(piece_end, coalesce(delisted_ts, piece_end)) as piece_end
+    from listed
+    union all
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        'after_delisting' as reason,
+        greatest(piece_start, delisted_ts) as piece_start,
+        piece_end
+    from listed
+    where delisted_ts is not null
+),
+
+counted as (
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        piece_start,
+        piece_end,
+        cast(piece_start as date) as day,
+        -- slots that start inside the piece
+        cast(
+            ceil({{ seconds_between("timestamp '2000-01-01'", 'piece_end') }} / (60e0 * slot_minutes))
+            - ceil(
+                {{ seconds_between("timestamp '2000-01-01'", 'piece_start') }} / (60e0 * slot_minutes)
+            ) as bigint
+        ) as n_slots
+    from cut
+    where piece_start < piece_end
+),
+
+final as (
+    select * from counted
+    where coalesce(n_slots, 1) > 0
+)
+
+select * from final

@@ -1,0 +1,180 @@
+{%- set tolerance = '1e-9' -%}
+{%- set traded_fields = [
+    'open',
+    'high',
+    'low',
+    'close',
+    'volume',
+    'quote_volume',
+    'trade_count',
+    'taker_buy_volume',
+    'taker_buy_quote_volume',
+] -%}
+{%- set price_fields = ['open', 'high', 'low', 'close'] -%}
+{%- set price_datasets = ['mark_price_klines', 'index_price_klines', 'premium_index_klines'] -%}
+
+with
+traded_minutes as (
+    select * from {{ ref('int_klines_hourly') }}
+),
+
+traded_hours as (
+    select * from {{ ref('stg_vision__klines_1h') }}
+),
+
+revisions as (
+    select * from {{ ref('int_archive_revisions') }}
+),
+
+{% for dataset in price_datasets %}
+{{ dataset }}_minutes as (
+    select
+        symbol,
+        hour_ts,
+        min_by(open, open_time) as open,
+        max(high) as high,
+        min(low) as low,
+        max_by(close, open_time) as close,
+        count(*) as n_rows
+    from {{ ref('stg_vision__' ~ dataset ~ '_1m') }}
+    group by symbol, hour_ts
+),
+
+{{ dataset }}_hours as (
+    select * from {{ ref('stg_vision__' ~ dataset ~ '_1h') }}
+),
+
+{% endfor %}
+traded_pairs as (
+    select
+        coalesce(traded_minutes.symbol, traded_hours.symbol) as symbol,
+        coalesce(traded_minutes.hour_ts, traded_hours.hour_ts) as ts,
+        {% for field in traded_fields %}
+            cast(traded_minutes.{{ field }} as double) as {{ field }}_a,
+            cast(traded_hours.{{ field }} as double) as {{ field }}_b,
+        {% endfor %}
+        case
+            when traded_hours.symbol is null then 'only_in_a'
+            when traded_minutes.symbol is null then 'only_in_b'
+            when traded_minutes.n_rows < 60 then 'minutes_missing'
+            when traded_minutes.n_minutes < traded_minutes.n_rows then 'invalid_minutes'
+            when traded_minutes.volume = 0 and traded_hours.volume > 0 then 'flat_in_a'
+            when traded_hours.volume = 0 and traded_minutes.volume > 0 then 'flat_in_b'
+            else 'values_differ'
+        end as cause
+    from traded_minutes
+    full outer join traded_hours
+        on
+            traded_minutes.symbol = traded_hours.symbol
+            and traded_minutes.hour_ts = traded_hours.hour_ts
+),
+
+{% for dataset in price_datasets %}
+{{ dataset }}_pairs as (
+    select
+        coalesce(m.symbol, h.symbol) as symbol,
+        coalesce(m.hour_ts, h.hour_ts) as ts,
+        {% for field in price_fields %}
+            m.{{ field }} as {{ field }}_a,
+            h.{{ field }} as {{ field }}_b,
+        {% endfor %}
+        case
+            when h.symbol is null then 'only_in_a'
+            when m.symbol is null then 'only_in_b'
+            when m.n_rows < 60 then 'minutes_missing'
+            else 'values_differ'
+        end as cause
+    from {{ dataset }}_minutes as m
+    full outer join {{ dataset }}_hours as h
+        on
+            m.symbol = h.symbol
+            and m.hour_ts = h.hour_ts
+),
+
+{% endfor %}
+fields as (
+    {% for dataset in ['klines'] + price_datasets %}
+        {% for field in (traded_fields if dataset == 'klines' else price_fields) %}
+            select
+                '{{ dataset }}_1m' as dataset_a,
+                '{{ dataset }}_1h' as dataset_b,
+                symbol,
+                ts,
+                '{{ field }}' as field,
+                {{ field }}_a as value_a,
+                {{ field }}_b as value_b,
+                cause
+            from {{ 'traded' if dataset == 'klines' else dataset }}_pairs
+            {{ 'union all' if not (loop.last and dataset == price_datasets[-1]) }}
+        {% endfor %}
+    {% endfor %}
+),
+
+differences as (
+    select
+        'minutes_against_hours' as check_name,
+        *,
+        value_a - value_b as difference,
+        {{ safe_div('abs(value_a - value_b)', 'greatest(abs(value_a), abs(value_b))') }}
+            as relative_difference
+    from fields
+    where
+        value_a is null
+        or value_b is null
+        or abs(value_a - value_b) > {{ tolerance }} * greatest(abs(value_a), abs(value_b))
+),
+
+united as (
+    select
+        check_name,
+        dataset_a,
+        dataset_b,
+        symbol,
+        ts,
+        field,
+        value_a,
+        value_b,
+        difference,
+        relative_difference,
+        cause,
+        cast(null as string) as detail
+    from differences
+    -- an hour that only one source has is one row, not one a field
+    where
+        cause not in ('only_in_a', 'only_in_b')
+        or field = 'close'
+    union all
+    select
+        'archive_revision' as check_name,
+        dataset as dataset_a,
+        dataset as dataset_b,
+        symbol,
+        period_start as ts,
+        'sha256' as field,
+        cast(null as double) as value_a,
+        cast(null as double) as value_b,
+        cast(null as double) as difference,
+        cast(null as double) as relative_difference,
+        'replaced_upstream' as cause,
+        detail
+    from revisions
+),
+
+final as (
+    select
+        cast(check_name as string) as check_name,
+        cast(dataset_a as string) as dataset_a,
+        cast(dataset_b as string) as dataset_b,
+        cast(symbol as string) as symbol,
+        cast(ts as timestamp) as ts,
+        cast(field as string) as field,
+        cast(value_a as double) as value_a,
+        cast(value_b as double) as value_b,
+        cast(difference as double) as difference,
+        cast(relative_difference as double) as relative_difference,
+        cast(cause as string) as cause,
+        cast(detail as string) as detail
+    from united
+)
+
+select * from final

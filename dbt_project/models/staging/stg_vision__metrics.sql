@@ -1,0 +1,62 @@
+with
+source as (
+    select * from {{ source('vision', 'metrics') }}
+),
+
+typed as (
+    select
+        cast(symbol as string) as symbol,
+        cast(month as string) as month,
+        cast(file_date as date) as file_date,
+        cast(file_row as bigint) as file_row,
+        cast(create_time as timestamp) as create_time,
+        date_trunc('hour', cast(create_time as timestamp))
+        + 5 * cast(floor(extract(minute from create_time) / 5e0) as int) * interval '1' minute
+            as bucket_ts,
+        case
+            when sum_open_interest > 0 then {{ finite('sum_open_interest') }}
+        end as open_interest,
+        case
+            when sum_open_interest_value > 0 then {{ finite('sum_open_interest_value') }}
+        end as open_interest_usd,
+        nullif({{ finite('sum_toptrader_long_short_ratio') }}, 0) as toptrader_position_ratio,
+        nullif({{ finite('count_toptrader_long_short_ratio') }}, 0) as toptrader_account_ratio,
+        nullif({{ finite('count_long_short_ratio') }}, 0) as global_account_ratio,
+        {{ finite('sum_taker_long_short_vol_ratio') }} as taker_vol_ratio
+    from source
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by symbol, bucket_ts
+            order by
+                case when open_interest is null then 1 else 0 end nulls last,
+                create_time desc nulls last,
+                file_date desc nulls last,
+                file_row desc nulls last
+        ) as bucket_rank
+    from typed
+),
+
+final as (
+    select
+        symbol,
+        month,
+        file_date,
+        file_row,
+        create_time,
+        bucket_ts,
+        date_trunc('hour', bucket_ts) as hour_ts,
+        open_interest,
+        open_interest_usd,
+        toptrader_position_ratio,
+        toptrader_account_ratio,
+        global_account_ratio,
+        taker_vol_ratio,
+        bucket_rank = 1 as is_bucket_pick
+    from ranked
+)
+
+select * from final

@@ -1,0 +1,3 @@
+{% macro is_finite(x) -%}
+    (abs({{ x }}) < cast('Infinity' as double))
+{%- endmacro %}

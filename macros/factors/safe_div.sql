@@ -1,0 +1,3 @@
+{% macro safe_div(a, b) -%}
+    (({{ a }}) / nullif(case when {{ is_finite(b) }} then {{ b }} end, 0))
+{%- endmacro %}

@@ -1,0 +1,7 @@
+{% test row_rule(model, expression) %}
+
+    select *
+    from {{ model }}
+    where not ({{ expression }})
+
+{% endtest %}

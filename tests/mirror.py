@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,22 @@ def lay_out_metrics(real: Path, root: Path, symbol: str) -> list[str]:
     return days
 
 
-def lay_out_funding(real: Path, root: Path, symbol: str) -> None:
-    """REST settlements of a symbol, with their real jitter, as monthly fundingRate files."""
+def lay_out_funding(real: Path, root: Path, symbol: str) -> list[tuple[int, float]]:
+    """REST settlements of a symbol, with their real jitter, as monthly fundingRate files.
+
+    Returns:
+        (calc_time in ms, rate) of every settlement.
+    """
     lines = (real / "rest-gravestone-data" / "funding" / f"{symbol}.csv").read_text().splitlines()
-    print(lines[:2])
-    raise NotImplementedError
+    settlements = []
+    months: dict[str, list[str]] = {}
+    for line in lines[1:]:
+        calc_time, _, rate = line.split(",")
+        settlements.append((int(calc_time), float(rate)))
+        month = datetime.fromtimestamp(int(calc_time) / 1000, UTC).strftime("%Y-%m")
+        months.setdefault(month, []).append(f"{calc_time},8,{rate}")
+    for month, rows in months.items():
+        key = f"data/futures/um/monthly/fundingRate/{symbol}/{symbol}-fundingRate-{month}.zip"
+        header = "calc_time,funding_interval_hours,last_funding_rate"
+        put_zip(root, key, "\n".join([header, *rows]).encode())
+    return settlements

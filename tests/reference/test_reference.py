@@ -364,6 +364,10 @@ def test_volume_z_cap_and_clean() -> None:
     assert c.loc[at(169), "volume_cap_p99"] == pytest.approx(2)  # rank 165.33 of 168
     assert c.loc[at(199), "volume_clean"] == pytest.approx(2)
     assert c.loc[at(198), "volume_clean"] == 1
+    base = np.array([1 + h % 2 for h in range(31, 199) if h != 100])
+    assert z[at(199)] == pytest.approx((50 - base.mean()) / base.std(ddof=1))
+    c = build(tables(klines), 200, cap_q=1, cap_window=169)["C"].set_index("hour_ts")
+    assert c.loc[at(193) : at(194), "volume_cap_p99"].tolist() == [9, 2]
 
 
 def test_constant_volume_has_no_z() -> None:
@@ -398,6 +402,7 @@ def test_metrics_duplicates_zeros_and_late_rows() -> None:
         metric(at(3, 55), 17.0, file_date=at(0)),
         metric(at(4, 55), 18.0),
         metric(at(4, 55), 19.0),
+        metric(at(5, 40), 20.0),  # stale, and nothing younger
     ]
     m = build(tables(hours_of(range(6)), metrics=rows), 6)["M"]
     assert same(column(m, "oi_open_interest"), [10, 12, 15, 16, 19, None])
@@ -447,6 +452,19 @@ def test_open_interest_change_starts_afresh_with_a_segment() -> None:
     m = build(inputs, 3)["M"]
     assert same(column(m, "oi_delta"), [None, None, 1])
     assert same(column(m, "oi_delta_usd"), [None, None, 100])
+
+
+@pytest.mark.parametrize(("minute", "known"), [(54, False), (55, True)])
+def test_triad_closes_must_be_late(minute: int, known: bool) -> None:
+    kline = candle(at(0, minute), 50)
+    inputs = tables(
+        [kline], mark_price_klines_1m=[kline], index_price_klines_1m=[candle(at(0, minute), 40)]
+    )
+    m = build(inputs, 1)["M"].iloc[0]
+    names = ["triad_mark_close", "triad_index_close"]
+    assert same(m[names].tolist(), [50, 40] if known else [None, None])
+    names = ["triad_basis", "triad_mark_basis", "triad_last_mark_dev"]
+    assert same(m[names].tolist(), [0.25, 0.25, 0] if known else [None] * 3)
 
 
 def test_start_labels_from_the_change_on() -> None:

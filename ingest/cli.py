@@ -9,7 +9,6 @@ import asyncio
 import difflib
 import json
 import logging
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -20,8 +19,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ingest.config import PROJECT_ROOT, Config
+from ingest.config import Config
 from ingest.datasets import DATASETS
+from ingest.dbt import run_dbt
 from ingest.decode import utc_today
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
@@ -179,8 +179,10 @@ def archive(
     )
     if as_json:
         print(json.dumps(_as_json(plan, summary, dry_run), ensure_ascii=False))
+    elif dry_run:
+        _show_plan(plan)
     else:
-        _show(plan, summary, dry_run, config)
+        show_summary(summary, config)
     return 0 if summary.ok else 1
 
 
@@ -201,16 +203,19 @@ def _as_json(plan: Plan, summary: Summary, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _show(plan: Plan, summary: Summary, dry_run: bool, config: Config) -> None:
-    if dry_run:
-        by_dataset = Counter(t.dataset for t in plan.tasks)
-        for dataset, count in sorted(by_dataset.items()):
-            print(f"{dataset}: {count} partitions to land")
-        print(
-            f"{len(plan.tasks)} partitions to land, {plan.up_to_date} up to date, "
-            f"{sum(f.status == 'absent_upstream' for f in plan.facts)} absent upstream"
-        )
-        return
+def _show_plan(plan: Plan) -> None:
+    by_dataset = Counter(t.dataset for t in plan.tasks)
+    for dataset, count in sorted(by_dataset.items()):
+        print(f"{dataset}: {count} partitions to land")
+    absent = sum(f.status == "absent_upstream" for f in plan.facts)
+    print(
+        f"{len(plan.tasks)} partitions to land, {plan.up_to_date} up to date, "
+        f"{absent} absent upstream"
+    )
+
+
+def show_summary(summary: Summary, config: Config) -> None:
+    """Print what an ingest did."""
     counts = summary.partitions
     files = summary.files
     print(
@@ -287,12 +292,6 @@ def status(as_json: bool, symbols: str | None, datasets: str | None) -> int:
 def build(arguments: tuple[str, ...]) -> int:
     """Run ``dbt build`` on the lake; further arguments go to dbt."""
     return run_dbt("build", *arguments)
-
-
-def run_dbt(*arguments: str) -> int:
-    """Run dbt in the project folder with this interpreter's installation; returns its exit code."""
-    dbt = Path(sys.executable).with_name("dbt")
-    return subprocess.run([dbt, *arguments], cwd=PROJECT_ROOT, check=False).returncode
 
 
 @cli.group()

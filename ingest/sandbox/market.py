@@ -1,0 +1,283 @@
+"""A deterministic market whose bars, marks, premium, funding and metrics agree with each other.
+
+Everything is computed per minute from the start of the simulation on. Random numbers are drawn per
+(seed, symbol, series, day) and every recursion runs forward, so a longer simulation begins with the
+shorter one, and no symbol depends on another (they share one market factor).
+
+Prices are integers of ticks and volumes integers of lots: sums over any window are exact.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+DAY = 1440
+SAMPLE_RATE = 5  # minutes between open interest samples
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One simulated perpetual.
+
+    Args:
+        price: index price at the start, in USDT.
+        price_decimals: decimals of the tick.
+        lot_decimals: decimals of the lot.
+        turnover: mean quote volume per minute, in USDT.
+        volatility: standard deviation of one-minute log returns.
+        thin: share of minutes without any trade.
+        listed: first minute with a bar.
+        last_trade: last minute with a trade; flat empty bars follow.
+        last_bar: last minute with a bar.
+        funding_hours: settlement cycle from a given time on, ascending.
+    """
+
+    symbol: str
+    price: float
+    price_decimals: int
+    lot_decimals: int
+    turnover: float
+    volatility: float = 6e-4
+    thin: float = 0.0
+    listed: datetime | None = None
+    last_trade: datetime | None = None
+    last_bar: datetime | None = None
+    funding_hours: tuple[tuple[datetime, int], ...] = ((datetime(2020, 1, 1), 8),)
+
+
+@dataclass(frozen=True)
+class Ohlc:
+    """Four price series of one bar type, float64 of shape (minutes,)."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+
+@dataclass(frozen=True)
+class Market:
+    """All series of one contract.
+
+    Minute arrays have shape (minutes,), sample arrays (samples,) at five minutes. ``ticks`` are
+    prices in units of 10**-price_decimals, ``lots`` sizes in units of 10**-lot_decimals.
+    """
+
+    contract: Contract
+    minutes: Ints  # epoch ms of each minute's start
+    open_ticks: Ints
+    high_ticks: Ints
+    low_ticks: Ints
+    close_ticks: Ints
+    lots: Ints
+    buy_lots: Ints
+    vwap_ticks: Ints
+    trades: Ints
+    mark: Ohlc
+    index: Ohlc
+    premium: Ohlc
+    has_bar: Bools
+    sample_times: Ints  # epoch ms; the value is known at this time
+    open_interest: Floats  # base units
+    open_interest_value: Floats  # USDT
+    ratios: Floats  # (samples, 3): top accounts, top positions, all accounts
+    taker_ratio: Floats
+    settle_times: Ints  # epoch ms, on the hour
+    settle_jitter: Ints  # ms after settle_times at which the exchange stamps them
+    settle_hours: Ints
+    settle_rates: Floats
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Epoch milliseconds of a naive UTC time."""
+    return (moment - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
+
+
+def draws(seed: int, symbol: str, series: str, days: int) -> Floats:
+    """Standard normal numbers of shape (days * 1440,), the same for a day whatever follows it."""
+    name = zlib.crc32(f"{symbol}/{series}".encode())
+    return np.concatenate(
+        [np.random.default_rng((seed, name, day)).standard_normal(DAY) for day in range(days)]
+    )
+
+
+def decay(shocks: Floats, half_life: float) -> Floats:
+    """Exponentially forgetting sum of shocks, scaled to their own variance."""
+    keep = 0.5 ** (1 / half_life)
+    return _recursion(shocks * np.sqrt(1 - keep * keep), keep, 0.0)
+
+
+def _smooth(values: Floats, half_life: float) -> Floats:
+    """Exponential moving average."""
+    keep = 0.5 ** (1 / half_life)
+    return _recursion(values * (1 - keep), keep, float(values[0]))
+
+
+def _recursion(inputs: Floats, keep: float, level: float) -> Floats:
+    out = np.empty_like(inputs)
+    for i, value in enumerate(inputs.tolist()):
+        level = keep * level + value
+        out[i] = level
+    return out
+
+
+def simulate(
+    contract: Contract,
+    start: datetime,
+    days: int,
+    *,
+    seed: int = 7,
+    outages: tuple[tuple[datetime, datetime], ...] = (),
+) -> Market:
+    """Simulate ``days`` whole days from ``start``; during outages nothing trades."""
+    symbol = contract.symbol
+    n = days * DAY
+    minutes = epoch_ms(start) + 60_000 * np.arange(n, dtype=np.int64)
+
+    def normal(series: str) -> Floats:
+        return draws(seed, symbol, series, days)
+
+    # Volatility comes in bursts; about twice a day the price jumps.
+    burst = np.exp(0.6 * decay(normal("burst"), 90) - 0.18)
+    common = draws(seed, "*", "market", days)
+    jumps = np.where(normal("jump-time") > 3.2, 12 * normal("jump-size"), 0.0)
+    returns = contract.volatility * burst * (0.6 * common + 0.8 * normal("return") + jumps)
+    index_close = contract.price * np.exp(np.cumsum(returns))
+    spread = contract.volatility * burst
+    index = _path(contract.price, index_close, spread, normal("index-range"))
+
+    basis = 6e-4 * decay(normal("basis"), 240) + 2e-4
+    last = index_close * np.exp(basis + 0.1 * contract.volatility * normal("noise"))
+    tick = 10.0**-contract.price_decimals
+    close = np.maximum(np.rint(last / tick), 1).astype(np.int64)
+
+    silent = np.zeros(n, dtype=bool)
+    if contract.thin:
+        silent |= normal("thin") < NormalDist().inv_cdf(contract.thin)
+    for first, end in outages:
+        silent |= (minutes >= epoch_ms(first)) & (minutes < epoch_ms(end))
+    if contract.last_trade:
+        silent |= minutes > epoch_ms(contract.last_trade)
+    has_bar = np.ones(n, dtype=bool)
+    if contract.listed:
+        has_bar &= minutes >= epoch_ms(contract.listed)
+    if contract.last_bar:
+        has_bar &= minutes <= epoch_ms(contract.last_bar)
+
+    # A silent minute repeats the last close.
+    close = close[np.maximum.accumulate(np.where(silent, 0, np.arange(n)))]
+    open_ = np.concatenate([close[:1], close[:-1]])
+    reach = np.rint(np.abs(normal("range")) * spread * last / tick / 2).astype(np.int64)
+    reach[silent] = 0
+    below = np.concatenate([reach[:1], reach[:-1]]) * ~silent
+    high = np.maximum(open_, close) + reach
+    low = np.maximum(np.minimum(open_, close) - below, 1)
+
+    hour_shape = 1 + 0.6 * np.cos(2 * np.pi * (np.arange(n) % 60) / 60)
+    size = np.exp(0.7 * decay(normal("volume"), 45) + 0.5 * normal("size") - 0.37)
+    moved = 0.5 + np.abs(returns) / contract.volatility
+    lot = 10.0**-contract.lot_decimals
+    lots = np.rint(contract.turnover * hour_shape * size * moved / (close * tick) / lot)
+    lots = np.where(silent, 0, np.maximum(lots, 1)).astype(np.int64)
+    buy_share = np.clip(0.5 + 0.12 * np.tanh(returns / spread) + 0.08 * normal("side"), 0.02, 0.98)
+    buy_lots = np.floor(lots * buy_share).astype(np.int64)
+    trades = np.maximum(np.rint(lots * lot * close * tick / 900), 1).astype(np.int64)
+    vwap = np.clip((open_ + high + low + close) // 4, low, high)
+
+    mark = _path(
+        contract.price, index_close * np.exp(_smooth(basis, 30)), spread, normal("mark-range")
+    )
+    premium_close = np.round(basis + 5e-5 * normal("premium"), 8)
+    premium_open = np.concatenate([premium_close[:1], premium_close[:-1]])
+    wick = np.abs(normal("premium-range")) * 5e-5
+    premium = Ohlc(
+        premium_open,
+        np.round(np.maximum(premium_open, premium_close) + wick, 8),
+        np.round(np.minimum(premium_open, premium_close) - wick, 8),
+        premium_close,
+    )
+
+    samples = slice(SAMPLE_RATE - 1, None, SAMPLE_RATE)
+    five = lots.reshape(-1, SAMPLE_RATE).sum(axis=1)
+    five_buy = buy_lots.reshape(-1, SAMPLE_RATE).sum(axis=1)
+    flow = 0.3 * np.tanh(normal("interest")[samples]) * five
+    interest = np.maximum(600 * contract.turnover / contract.price / lot + np.cumsum(flow), 1)
+    interest = np.rint(interest) * lot
+    ratios = np.exp(
+        0.25 * np.stack([decay(normal(f"ratio-{i}")[samples], 300) for i in range(3)], axis=1)
+    )
+    sold = five - five_buy
+    taker = np.divide(five_buy, sold, out=np.zeros(len(five)), where=sold > 0)
+
+    times, hours, rates = _settlements(contract, minutes, premium_close)
+    jitter = np.random.default_rng((seed, zlib.crc32(symbol.encode())))
+    return Market(
+        contract=contract,
+        minutes=minutes,
+        open_ticks=open_,
+        high_ticks=high,
+        low_ticks=low,
+        close_ticks=close,
+        lots=lots,
+        buy_lots=buy_lots,
+        vwap_ticks=vwap,
+        trades=np.where(silent, 0, np.minimum(trades, lots)),
+        mark=mark,
+        index=index,
+        premium=premium,
+        has_bar=has_bar,
+        sample_times=minutes[samples] + 60_000,
+        open_interest=interest,
+        open_interest_value=interest * close[samples] * tick,
+        ratios=ratios,
+        taker_ratio=np.round(taker, 8),
+        settle_times=times,
+        settle_jitter=jitter.integers(0, 18, 1 << 16, dtype=np.int64)[: len(times)],
+        settle_hours=hours,
+        settle_rates=rates,
+    )
+
+
+def _path(first: float, close: Floats, spread: Floats, reach: Floats) -> Ohlc:
+    """Bars around a path of closes, eight decimals."""
+    open_ = np.concatenate([[first], close[:-1]])
+    wick = np.abs(reach) * spread / 2
+    high = np.maximum(open_, close) * (1 + wick)
+    low = np.minimum(open_, close) * (1 - wick)
+    return Ohlc(*(np.round(x, 8) for x in (open_, high, low, close)))
+
+
+def funding_rate(mean_premium: float, hours: int) -> float:
+    """Rate of one settlement from the weighted mean premium of its interval."""
+    interest = min(max(1e-4 - mean_premium, -5e-4), 5e-4)
+    return round((mean_premium + interest) * hours / 8, 8)
+
+
+def _settlements(contract: Contract, minutes: Ints, premium: Floats) -> tuple[Ints, Ints, Floats]:
+    """Settlement times, their intervals in hours, and rates."""
+    times: list[int] = []
+    intervals: list[int] = []
+    rates: list[float] = []
+    previous = 0
+    for i in range(60, len(minutes) + 1, 60):
+        time = int(minutes[0]) + 60_000 * i
+        hours = next(h for since, h in reversed(contract.funding_hours) if time > epoch_ms(since))
+        if time % (hours * 3_600_000):
+            continue
+        window = premium[previous:i]
+        weights = np.arange(1, len(window) + 1)
+        times.append(time)
+        intervals.append(hours)
+        rates.append(funding_rate(float((weights * window).sum() / weights.sum()), hours))
+        previous = i
+    return np.array(times, np.int64), np.array(intervals, np.int64), np.array(rates)

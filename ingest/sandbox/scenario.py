@@ -1,0 +1,70 @@
+"""What the sandbox exchange lists and what is wrong with its archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from ingest.sandbox.market import Contract
+
+START = date(2024, 1, 1)
+END = date(2024, 3, 10)  # January and February have monthly files, March is the current month
+OUTAGE = (datetime(2024, 2, 20, 5, 10), datetime(2024, 2, 20, 7, 25))
+
+EIGHT_HOURS = (datetime(2020, 1, 1), 8)
+FOUR_HOURS = (datetime(2020, 1, 1), 4)
+
+CONTRACTS = (
+    Contract("BTCUSDT", 42_000, 1, 3, 4e6, 4e-4),
+    Contract("ETHUSDT", 2_300, 2, 3, 2e6, 5e-4),
+    Contract("BNBUSDT", 310, 2, 2, 5e5, 5e-4),
+    Contract("SOLUSDT", 101, 3, 0, 9e5, 8e-4),
+    Contract("XRPUSDT", 0.62, 4, 1, 4e5),
+    Contract("ADAUSDT", 0.59, 4, 0, 2e5),
+    Contract("DOGEUSDT", 0.09, 5, 0, 3e5),
+    Contract("LINKUSDT", 14.9, 3, 2, 2e5),
+    Contract("AVAXUSDT", 38.6, 3, 0, 2e5, 7e-4, funding_hours=(FOUR_HOURS,)),
+    Contract(
+        "1000PEPEUSDT", 0.0013, 7, 0, 2e5, 9e-4,
+        funding_hours=(EIGHT_HOURS, (datetime(2024, 2, 10), 4)),
+    ),
+    Contract("TIAUSDT", 17.5, 3, 0, 1e5, 9e-4, listed=datetime(2024, 2, 13, 8, 30)),
+    Contract(
+        "WAVESUSDT", 2.6, 4, 1, 3e4, 7e-4, thin=0.03,
+        last_trade=datetime(2024, 2, 15, 8, 59), last_bar=datetime(2024, 2, 18, 23, 59),
+    ),
+    Contract("币安人生USDT", 0.21, 5, 0, 2e4, 1e-3, thin=0.1),
+)  # fmt: skip
+SYMBOLS = tuple(c.symbol for c in CONTRACTS)
+
+# Directories that share a prefix with others; nobody asks for them, but they are listed.
+DECOYS = ("BTCUSDT_240329", "ICPUSDTSETTLED")
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something wrong with the archive, on purpose."""
+
+    name: str
+    text: str
+
+
+FLAWS = (
+    Flaw("late listing", "TIAUSDT lists on 2024-02-13 08:30; there is no earlier file"),
+    Flaw("delisting", "WAVESUSDT trades until 2024-02-15 09:00; flat empty bars go on for 3 days"),
+    Flaw("outage", "nothing trades on 2024-02-20 05:10-07:25; marks and indices are missing"),
+    Flaw("short month", "ETHUSDT 1m January lacks the 16th and 19th; daily files have them"),
+    Flaw("no header", "all January bar files of ADAUSDT and XRPUSDT are headerless"),
+    Flaw("no dataset", "1000PEPEUSDT has no metrics; DOGEUSDT has no premium 1m for January"),
+    Flaw("lost day", "SOLUSDT 1m lacks 2024-02-06 everywhere; the 1h file has it"),
+    Flaw("funding cycles", "AVAXUSDT settles every 4h; 1000PEPEUSDT changes to 4h on 2024-02-10"),
+    Flaw("changed file", "ADAUSDT 1m January is replaced after the first ingest"),
+    Flaw("metrics", "zeros, empty cells, late rows, twins in a bucket, a short and a missing day"),
+    Flaw("labels", "metrics files run 00:00-23:55 to 2024-03-03, then 00:05-00:00 of the next day"),
+    Flaw("bad files", "LINKUSDT: a stale checksum, a truncated metrics zip, a missing sidecar"),
+    Flaw("flat hour", "BNBUSDT 1m is flat and empty on 2024-01-14 13:00; the 1h file is not"),
+    Flaw("disorder", "DOGEUSDT 1m January has duplicated and unsorted rows, February is in us"),
+    Flaw("other scripts", "币安人生USDT; BTCUSDT_240329 and ICPUSDTSETTLED share prefixes"),
+    Flaw("missing marks", "XRPUSDT lacks 90 mark and index minutes on 2024-01-19"),
+    Flaw("liquidations", "BTCUSDT and ETHUSDT snapshots of three days, every row written twice"),
+)

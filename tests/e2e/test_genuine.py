@@ -2,63 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from ingest.config import Config
-from ingest.run import Options, ingest_archive
-from ingest.sandbox.server import ArchiveServer
-from tests.build import dbt, read
-from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, require_real_data
-
-SYMBOLS = ["LINKUSDT", "AVAXUSDT", "ALGOUSDT"]
-
-
-@dataclass
-class Genuine:
-    real: Path
-    warehouse: Path
-    settlements: dict[str, list[tuple[int, float]]]
-    metrics_days: dict[str, list[str]]
-
-    def read(self, query: str) -> pd.DataFrame:
-        return read(self.warehouse, query)
-
-
-@pytest.fixture(scope="module")
-def genuine(tmp_path_factory: pytest.TempPathFactory) -> Genuine:
-    """A warehouse of LINK, AVAX and ALGO months."""
-    real = require_real_data()
-    folder = tmp_path_factory.mktemp("genuine")
-    root = folder / "archive"
-    assert lay_out_klines(real, root) == sorted(SYMBOLS)
-    metrics_days = {s: lay_out_metrics(real, root, s) for s in ("LINKUSDT", "AVAXUSDT")}
-    settlements = {s: lay_out_funding(real, root, s) for s in SYMBOLS}
-    with ArchiveServer(root) as server:
-        config = Config(
-            folder / "lake", folder / "w.duckdb", server.archive_url, server.listing_url
-        )
-        _, summary = ingest_archive(
-            config,
-            ["klines_1m", "metrics", "funding_rate"],
-            SYMBOLS,
-            date(2022, 1, 1),
-            date(2026, 3, 31),
-            Options(),
-        )
-    assert summary.ok, summary.problems
-    dbt(config.lake, config.warehouse, "build")
-    return Genuine(real, config.warehouse, settlements, metrics_days)
+from tests.conftest import Warehouse
+from tests.mirror import REAL
 
 
 @pytest.mark.parametrize("symbol", ["LINKUSDT", "AVAXUSDT"])
-def test_every_hour_equals_the_exchanges_own_hourly_candle(genuine: Genuine, symbol: str):
-    rest = pd.read_csv(genuine.real / "rest-gravestone-data" / "1h" / f"{symbol}.csv")
+def test_every_hour_equals_the_exchanges_own_hourly_candle(genuine: Warehouse, symbol: str):
+    rest = pd.read_csv(REAL / "rest-gravestone-data" / "1h" / f"{symbol}.csv")
     rest["hour_ts"] = pd.to_datetime(rest["timestamp"], unit="ms")
     ours = genuine.read(
         f"""select hour_ts, open, high, low, close, volume, quote_volume, trade_count
@@ -74,7 +28,7 @@ def test_every_hour_equals_the_exchanges_own_hourly_candle(genuine: Genuine, sym
         np.testing.assert_allclose(both[column], both[f"{column}_rest"], rtol=1e-12)
 
 
-def test_settlements_land_on_their_hours_despite_jitter(genuine: Genuine):
+def test_settlements_land_on_their_hours_despite_jitter(genuine: Warehouse):
     jittered = [t for s in genuine.settlements.values() for t, _ in s if t % 1000]
     assert len(jittered) > 50, "the files carry real jitter"
     for symbol in ("LINKUSDT", "AVAXUSDT"):
@@ -94,30 +48,44 @@ def test_settlements_land_on_their_hours_despite_jitter(genuine: Genuine):
         assert checked == 27 * 3
 
 
-DEFECTS = {
-    "zeros": ("2022-03-07", "sum_open_interest = 0"),
-    "more zeros": ("2024-07-10", "sum_open_interest = 0"),
-}
+ZERO_DAYS = [
+    ("LINKUSDT", "2022-03-07", 102),
+    ("LINKUSDT", "2024-08-12", 6),
+    ("LINKUSDT", "2025-01-05", 19),
+    ("LINKUSDT", "2025-04-15", 5),
+    ("BTCUSDT", "2022-03-07", 102),
+]
 
 
-@pytest.mark.parametrize("case", DEFECTS)
-def test_zeros_are_missing_values(genuine: Genuine, case: str):
-    day, condition = DEFECTS[case]
-    raw = genuine.read(
-        f"""select count(*) as n from read_parquet(
-        '{genuine.warehouse.parent}/lake/vision/metrics/symbol=LINKUSDT/*/data.parquet')
-        where file_date = '{day}' and {condition}"""
-    )
-    assert raw["n"][0] > 10, "the file carries the known defect"
+@pytest.mark.parametrize(("symbol", "day", "zeros"), ZERO_DAYS)
+def test_zeros_are_missing_values_and_counted(genuine: Warehouse, symbol, day, zeros):
     staged = genuine.read(
         f"""select count(*) as n, count(open_interest) as known, min(open_interest) as least
-        from stg_vision__metrics where symbol = 'LINKUSDT' and file_date = '{day}'"""
+        from stg_vision__metrics where symbol = '{symbol}' and file_date = '{day}'"""
     )
-    assert staged["known"][0] == staged["n"][0] - raw["n"][0]
+    assert staged["known"][0] == staged["n"][0] - zeros
     assert staged["least"][0] > 0
+    counted = genuine.read(
+        f"select * from metrics_files where symbol = '{symbol}' and file_date = '{day}'"
+    )
+    assert list(counted["n_zero_open_interest"]) == [zeros]
 
 
-def test_a_short_day_is_counted_with_its_reason(genuine: Genuine):
+def test_a_week_of_zeros_is_null_with_a_reason(genuine: Warehouse):
+    """BTCUSDT 2024-07-09..15: hundreds of rows with open interest 0."""
+    zeros = genuine.read(
+        """select sum(n_zero_open_interest) as n from metrics_files
+        where symbol = 'BTCUSDT' and file_date between '2024-07-09' and '2024-07-15'"""
+    )
+    assert zeros["n"][0] == 299
+    gaps = genuine.read(
+        """select sum(n_slots) as n from gaps where symbol = 'BTCUSDT' and dataset = 'metrics'
+        and reason = 'zero_upstream' and gap_start between '2024-07-09' and '2024-07-16'"""
+    )
+    assert gaps["n"][0] == 299
+
+
+def test_a_short_day_is_counted_with_its_reason(genuine: Warehouse):
     gap = genuine.read(
         """select * from gaps where dataset = 'metrics' and symbol = 'LINKUSDT'
         and gap_start = '2024-02-16 13:35:00'"""
@@ -126,7 +94,7 @@ def test_a_short_day_is_counted_with_its_reason(genuine: Genuine):
     assert list(gap["n_slots"]) == [125]
 
 
-def test_rows_of_one_bucket_are_picked_once(genuine: Genuine):
+def test_rows_of_one_bucket_are_picked_once(genuine: Warehouse):
     twice = genuine.read(
         """select symbol, bucket_ts, count(*) as n, sum(case when is_bucket_pick then 1 else 0 end)
         as picked, count(open_interest) as known,
@@ -138,7 +106,7 @@ def test_rows_of_one_bucket_are_picked_once(genuine: Genuine):
     assert (twice["pick"].notna() == (twice["known"] > 0)).all(), "a zero twin never wins"
 
 
-def test_off_grid_rows_fall_in_their_bucket(genuine: Genuine):
+def test_off_grid_rows_fall_in_their_bucket(genuine: Warehouse):
     late = genuine.read(
         """select count(*) as n, max(create_time - bucket_ts) as most from stg_vision__metrics
         where create_time <> bucket_ts"""
@@ -147,16 +115,16 @@ def test_off_grid_rows_fall_in_their_bucket(genuine: Genuine):
     assert late["most"][0] < pd.Timedelta(minutes=5)
 
 
-def test_labels_are_recognised_as_period_ends(genuine: Genuine):
+def test_labels_are_recognised_as_period_ends(genuine: Warehouse):
     """All editions on disk label by the period's end; the measurement must say so."""
-    labels = genuine.read("metrics_labels")
-    decided = labels[labels["convention"] != "undetermined"]
+    labels = genuine.read("metrics_files")
+    decided = labels[labels["label_convention"] != "undetermined"]
     assert len(decided) > 50
-    assert set(decided["convention"]) == {"period_end"}
-    assert (decided["error_after_label"] > 3 * decided["error_at_label"]).mean() > 0.95
+    assert set(decided["label_convention"]) == {"period_end"}
+    assert (decided["price_error_after_label"] > 3 * decided["price_error_at_label"]).mean() > 0.95
 
 
-def test_open_interest_is_fresh_wherever_the_day_is_there(genuine: Genuine):
+def test_open_interest_is_fresh_wherever_the_day_is_there(genuine: Warehouse):
     hours = genuine.read(
         """select cast(hour_ts as date) as day, count(*) as n, count(oi_open_interest) as known,
         max(oi_age_minutes) as oldest, min(oi_open_interest) as least
@@ -169,7 +137,7 @@ def test_open_interest_is_fresh_wherever_the_day_is_there(genuine: Genuine):
     assert (hours["least"] > 0).all()
 
 
-def test_the_long_hole_between_months_is_two_segments_with_reasons(genuine: Genuine):
+def test_the_long_hole_between_months_is_two_segments_with_reasons(genuine: Warehouse):
     spine = genuine.read("select distinct symbol, listing_segment from final_dataset")
     assert sorted(spine[spine["symbol"] == "LINKUSDT"]["listing_segment"]) == [1, 2]
     holes = genuine.read("select * from gaps where dataset = 'klines_1m' and reason is not null")

@@ -7,6 +7,10 @@ silences as (
     select * from {{ ref('int_silences') }}
 ),
 
+zeros as (
+    select * from {{ ref('int_metrics_zeros') }}
+),
+
 datasets as (
     select * from {{ ref('datasets') }}
 ),
@@ -60,6 +64,15 @@ united as (
         silence_end as gap_end,
         n_silent as n_slots
     from silences
+    union all
+    select
+        'metrics' as dataset,
+        symbol,
+        'zero_upstream' as reason,
+        gap_start,
+        gap_end,
+        n_slots
+    from zeros
 ),
 
 final as (

@@ -22,7 +22,9 @@ typed as (
         nullif({{ finite('sum_toptrader_long_short_ratio') }}, 0) as toptrader_position_ratio,
         nullif({{ finite('count_toptrader_long_short_ratio') }}, 0) as toptrader_account_ratio,
         nullif({{ finite('count_long_short_ratio') }}, 0) as global_account_ratio,
-        {{ finite('sum_taker_long_short_vol_ratio') }} as taker_vol_ratio
+        {{ finite('sum_taker_long_short_vol_ratio') }} as taker_vol_ratio,
+        coalesce(sum_open_interest = 0, false) as is_zero_open_interest,
+        coalesce(sum_open_interest_value = 0, false) as is_zero_open_interest_usd
     from source
 ),
 
@@ -55,6 +57,8 @@ final as (
         toptrader_account_ratio,
         global_account_ratio,
         taker_vol_ratio,
+        is_zero_open_interest,
+        is_zero_open_interest_usd,
         bucket_rank = 1 as is_bucket_pick
     from ranked
 )

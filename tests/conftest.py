@@ -1,0 +1,101 @@
+"""Warehouses that many tests read: the sandbox, and genuine files. Each is built once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from ingest.config import Config
+from ingest.datasets import DATASETS
+from ingest.lake import Lake
+from ingest.run import Options, Summary, ingest_archive
+from ingest.sandbox.archive import build_archive, publish_january
+from ingest.sandbox.scenario import END, START, SYMBOLS
+from ingest.sandbox.server import ArchiveServer
+from tests.build import dbt, read
+from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, require_real_data
+
+
+@dataclass
+class Warehouse:
+    """A lake and what dbt built from it."""
+
+    lake: Path
+    path: Path
+    summaries: list[Summary] = field(default_factory=list)
+    settlements: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def read(self, query: str) -> pd.DataFrame:
+        """Rows of a query; a bare name reads the whole table."""
+        return read(self.path, query)
+
+    def inputs(self) -> dict[str, pd.DataFrame]:
+        """The lake as data frames, one per dataset, with column ``symbol``."""
+        frames = {}
+        for name in DATASETS:
+            glob = f"{self.lake}/vision/{name}/symbol=*/month=*/data.parquet"
+            order = "file_date, file_row" if name == "metrics" else "1"
+            frames[name] = duckdb.sql(
+                f"""select * exclude (month) from read_parquet('{glob}', hive_partitioning = true,
+                hive_types = {{'symbol': varchar, 'month': varchar}}) order by symbol, {order}"""
+            ).df()
+        return frames
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """The whole sandbox: ingested, corrected upstream, ingested again, built and tested by dbt."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    build_archive(folder / "archive")
+    summaries = []
+    with ArchiveServer(folder / "archive") as server:
+        config = Config(
+            folder / "lake", folder / "w.duckdb", server.archive_url, server.listing_url
+        )
+        for _ in range(2):
+            _, summary = ingest_archive(
+                config, list(DATASETS), list(SYMBOLS), START, END, Options()
+            )
+            summaries.append(summary)
+            publish_january(folder / "archive", corrected=True)
+    dbt(config.lake, config.warehouse, "build")
+    return Warehouse(config.lake, config.warehouse, summaries)
+
+
+@pytest.fixture(scope="session")
+def genuine(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """LINK, AVAX and ALGO months, their funding, and metrics of LINK, AVAX and BTC."""
+    real = require_real_data()
+    folder = tmp_path_factory.mktemp("genuine")
+    root = folder / "archive"
+    symbols = lay_out_klines(real, root)
+    for symbol in ("LINKUSDT", "AVAXUSDT", "BTCUSDT"):
+        lay_out_metrics(real, root, symbol)
+    settlements = {s: lay_out_funding(real, root, s) for s in symbols}
+    with ArchiveServer(root) as server:
+        config = Config(
+            folder / "lake", folder / "w.duckdb", server.archive_url, server.listing_url
+        )
+        _, summary = ingest_archive(
+            config,
+            ["klines_1m", "metrics", "funding_rate"],
+            [*symbols, "BTCUSDT"],
+            date(2022, 1, 1),
+            date(2026, 3, 31),
+            Options(),
+        )
+    assert summary.ok, summary.problems
+    dbt(config.lake, config.warehouse, "build")
+    return Warehouse(config.lake, config.warehouse, [summary], settlements)
+
+
+@pytest.fixture
+def empty_lake(tmp_path: Path) -> Path:
+    """A lake that no ingest has written to yet, as ``perp`` prepares it."""
+    Lake(tmp_path / "lake").prepare("sandbox")
+    return tmp_path / "lake"

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ingest.datasets import DATASETS
-from ingest.sandbox.market import Contract, Market, Ohlc, draws, epoch_ms, simulate
+from ingest.sandbox.market import Contract, Market, Ohlc, draws, epoch_ms, simulate, within
 from ingest.sandbox.scenario import CONTRACTS, DECOYS, END, OUTAGE, START
 
-VERSION = 1  # raise it when the content changes: an archive of another version is written anew
+VERSION = 2  # raise it when the content changes: an archive of another version is written anew
 SEED = 7
 MINUTE = 60_000
 HOUR = 3_600_000
@@ -235,7 +235,7 @@ def _periods() -> list[tuple[str, date, date]]:
 
 def _write_bars(writer: _Writer, market: Market) -> None:
     symbol = writer.symbol
-    silent = (market.minutes >= epoch_ms(OUTAGE[0])) & (market.minutes < epoch_ms(OUTAGE[1]))
+    silent = within(market.minutes, OUTAGE)
     if symbol == "XRPUSDT":
         gap = epoch_ms(datetime(2024, 1, 19, 10))
         silent |= (market.minutes >= gap) & (market.minutes < gap + 90 * MINUTE)
@@ -327,6 +327,8 @@ def _write_funding(writer: _Writer, market: Market) -> None:
         alive &= times > epoch_ms(c.listed)
     if c.last_trade:
         alive &= times <= epoch_ms(c.last_trade)
+    if c.pause:
+        alive &= ~within(times, c.pause)
     for month, first, end in _periods()[:2]:
         start, stop = (epoch_ms(datetime(d.year, d.month, d.day)) for d in (first, end))
         mask = alive & (times >= start) & (times < stop)
@@ -356,6 +358,8 @@ def _write_metrics(writer: _Writer, market: Market) -> None:
             market.sample_times < start + offset + DAY
         )
         inside &= (market.sample_times > first_time) & (market.sample_times <= last_time)
+        if c.pause:
+            inside &= ~within(market.sample_times, c.pause)
         rows = [
             [t, f"{oi:.8f}", f"{value:.8f}", *(f"{r:.8f}" for r in ratios), f"{taker:.8f}"]
             for t, oi, value, ratios, taker in zip(
@@ -399,6 +403,8 @@ def _defects(symbol: str, period: str, rows: list[list[int | str]]) -> list[list
         return [[*r[:3], empty, empty, empty, empty] for r in rows]
     if (symbol, period) == ("XRPUSDT", "2024-02-05"):  # late by up to 36 s
         return [[int(r[0]) + (i % 37) * 1000, *r[1:]] for i, r in enumerate(rows)]
+    if (symbol, period) == ("XRPUSDT", "2024-02-06"):  # the last samples of every hour are missing
+        return [r for i, r in enumerate(rows) if i % 12 < 10]
     if (symbol, period) == ("ADAUSDT", "2024-02-06"):  # a twin of zeros in some buckets
         twins: list[list[int | str]] = [[int(r[0]) + 16_000, *"000000"] for r in rows[150:160]]
         return [*rows[:200], *twins, *rows[200:]]

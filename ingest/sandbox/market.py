@@ -39,6 +39,8 @@ class Contract:
         listed: first minute with a bar.
         last_trade: last minute with a trade; flat empty bars follow.
         last_bar: last minute with a bar.
+        pause: delisted from the first moment to the second, then listed again under its name.
+        jump: a minute whose return this is added to.
         funding_hours: settlement cycle from a given time on, ascending.
     """
 
@@ -52,6 +54,8 @@ class Contract:
     listed: datetime | None = None
     last_trade: datetime | None = None
     last_bar: datetime | None = None
+    pause: tuple[datetime, datetime] | None = None
+    jump: tuple[datetime, float] | None = None
     funding_hours: tuple[tuple[datetime, int], ...] = ((datetime(2020, 1, 1), 8),)
 
 
@@ -103,6 +107,12 @@ def epoch_ms(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
 
 
+def within(times: Ints, span: tuple[datetime, datetime]) -> Bools:
+    """Which times (epoch ms) lie in [first, second)."""
+    inside: Bools = (times >= epoch_ms(span[0])) & (times < epoch_ms(span[1]))
+    return inside
+
+
 def draws(seed: int, symbol: str, series: str, days: int) -> Floats:
     """Standard normal numbers of shape (days * 1440,), the same for a day whatever follows it."""
     name = zlib.crc32(f"{symbol}/{series}".encode())
@@ -152,6 +162,8 @@ def simulate(
     common = draws(seed, "*", "market", days)
     jumps = np.where(normal("jump-time") > 3.2, 12 * normal("jump-size"), 0.0)
     returns = contract.volatility * burst * (0.6 * common + 0.8 * normal("return") + jumps)
+    if contract.jump:
+        returns[minutes == epoch_ms(contract.jump[0])] += contract.jump[1]
     index_close = contract.price * np.exp(np.cumsum(returns))
     spread = contract.volatility * burst
     index = _path(contract.price, index_close, spread, normal("index-range"))
@@ -164,8 +176,8 @@ def simulate(
     silent = np.zeros(n, dtype=bool)
     if contract.thin:
         silent |= normal("thin") < NormalDist().inv_cdf(contract.thin)
-    for first, end in outages:
-        silent |= (minutes >= epoch_ms(first)) & (minutes < epoch_ms(end))
+    for outage in outages:
+        silent |= within(minutes, outage)
     if contract.last_trade:
         silent |= minutes > epoch_ms(contract.last_trade)
     has_bar = np.ones(n, dtype=bool)
@@ -173,6 +185,8 @@ def simulate(
         has_bar &= minutes >= epoch_ms(contract.listed)
     if contract.last_bar:
         has_bar &= minutes <= epoch_ms(contract.last_bar)
+    if contract.pause:
+        has_bar &= ~within(minutes, contract.pause)
 
     # A silent minute repeats the last close.
     close = close[np.maximum.accumulate(np.where(silent, 0, np.arange(n)))]

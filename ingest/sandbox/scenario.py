@@ -33,7 +33,13 @@ CONTRACTS = (
         "WAVESUSDT", 2.6, 4, 1, 3e4, 7e-4, thin=0.03,
         last_trade=datetime(2024, 2, 15, 8, 59), last_bar=datetime(2024, 2, 18, 23, 59),
     ),
-    Contract("币安人生USDT", 0.21, 5, 0, 2e4, 1e-3, thin=0.1),
+    Contract(
+        "ICPUSDT", 12.4, 3, 0, 6e4,
+        pause=(datetime(2024, 1, 20, 9), datetime(2024, 2, 5, 8)),
+    ),
+    Contract(
+        "币安人生USDT", 0.21, 5, 0, 2e4, 1e-3, thin=0.1, jump=(datetime(2024, 2, 11, 18, 40), 0.6),
+    ),
 )  # fmt: skip
 SYMBOLS = tuple(c.symbol for c in CONTRACTS)
 
@@ -52,6 +58,8 @@ class Flaw:
 FLAWS = (
     Flaw("late listing", "TIAUSDT lists on 2024-02-13 08:30; there is no earlier file"),
     Flaw("delisting", "WAVESUSDT trades until 2024-02-15 09:00; flat empty bars go on for 3 days"),
+    Flaw("reused name", "ICPUSDT is delisted on 2024-01-20 09:00, listed anew on 2024-02-05 08:00"),
+    Flaw("dislocation", "币安人生USDT jumps by 80 % in one minute on 2024-02-11"),
     Flaw("outage", "nothing trades on 2024-02-20 05:10-07:25; marks and indices are missing"),
     Flaw("short month", "ETHUSDT 1m January lacks the 16th and 19th; daily files have them"),
     Flaw("no header", "all January bar files of ADAUSDT and XRPUSDT are headerless"),
@@ -59,7 +67,10 @@ FLAWS = (
     Flaw("lost day", "SOLUSDT 1m lacks 2024-02-06 everywhere; the 1h file has it"),
     Flaw("funding cycles", "AVAXUSDT settles every 4h; 1000PEPEUSDT changes to 4h on 2024-02-10"),
     Flaw("changed file", "ADAUSDT 1m January is replaced after the first ingest"),
-    Flaw("metrics", "zeros, empty cells, late rows, twins in a bucket, a short and a missing day"),
+    Flaw(
+        "metrics",
+        "zeros, empty cells, late rows, twins in a bucket, holes, a short day",
+    ),
     Flaw("labels", "metrics files run 00:00-23:55 to 2024-03-03, then 00:05-00:00 of the next day"),
     Flaw("bad files", "LINKUSDT: a stale checksum, a truncated metrics zip, a missing sidecar"),
     Flaw("flat hour", "BNBUSDT 1m is flat and empty on 2024-01-14 13:00; the 1h file is not"),

@@ -35,7 +35,10 @@ BAD = {
     "encoded path": (["--symbols", "%2e%2e%2fX"], "is not a symbol"),
     "NUL-ish symbol": (["--symbols", "BTC\nUSDT"], "is not a symbol"),
     "no symbol": (["--symbols", ","], "--symbols is empty"),
-    "unknown dataset": (["--datasets", "klines_2m"], "no dataset 'klines_2m'; choose from klines_1m"),
+    "unknown dataset": (
+        ["--datasets", "klines_2m"],
+        "no dataset 'klines_2m'; choose from klines_1m",
+    ),
     "end before start": (["--start", "2024-02-01", "--end", "2024-01-01"], "is before --start"),
     "start in the future": (["--start", "2999-01-01"], "is after yesterday"),
     "no date": (["--start", "January"], "--start 'January' is not a day; write it as 2024-01-31"),
@@ -60,7 +63,13 @@ def test_an_unwritable_lake_is_one_line_and_exits_2(archive: Archive, tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
     result = perp(
-        archive, "ingest", "archive", "--symbols", "BTCUSDT", *RANGE, PERP_LAKE=str(blocker / "lake")
+        archive,
+        "ingest",
+        "archive",
+        "--symbols",
+        "BTCUSDT",
+        *RANGE,
+        PERP_LAKE=str(blocker / "lake"),
     )
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "cannot write the lake" in result.stderr
@@ -102,7 +111,9 @@ def test_ingest_reports_and_status_tells(archive: Archive):
     assert shown.returncode == 0
     assert "2024-01 absent_upstream" in shown.stdout
     assert "quarantined: data/futures/um/monthly/klines/ETHUSDT" in shown.stdout
-    rows = {(h["dataset"], h["symbol"]): h for h in json.loads(perp(archive, "status", "--json").stdout)}
+    rows = {
+        (h["dataset"], h["symbol"]): h for h in json.loads(perp(archive, "status", "--json").stdout)
+    }
     assert rows["klines_1h", "BTCUSDT"]["landed"] == ["2024-01"]
     assert rows["klines_1h", "BTCUSDT"]["rows"] == 744
     assert rows["klines_1h", "ETHUSDT"]["missing"] == {"2024-01": "quarantined"}

@@ -187,7 +187,10 @@ def _damaged_stream(folder: Path) -> Path:
 
 
 BAD_ZIPS = {
-    "HTML": (lambda d: _raw(d / "f", b"<html><body>Busy</body></html>"), "not a zip file: .*<html>"),
+    "HTML": (
+        lambda d: _raw(d / "f", b"<html><body>Busy</body></html>"),
+        "not a zip file: .*<html>",
+    ),
     "empty": (lambda d: _raw(d / "f", b""), "not a zip file"),
     "truncated": (
         lambda d: _raw(d / "f", zipped(d, bar(0)).read_bytes()[:-30]),
@@ -348,5 +351,8 @@ def test_genuine_spot_zips_verify_and_have_no_header():
         record = FileRecord("u", path.stem[-10:], "landed")
         table = decode(path, DATASETS["klines_1m"], "BTCUSDT", record)
         assert (table.num_rows, record.header_present, record.epoch_unit) == (1440, False, "ms")
-        steps = {b - a for a, b in zip(*[table["open_time"].to_pylist()[i:] for i in (0, 1)], strict=False)}
+        steps = {
+            b - a
+            for a, b in zip(*[table["open_time"].to_pylist()[i:] for i in (0, 1)], strict=False)
+        }
         assert steps == {timedelta(minutes=1)}

@@ -84,7 +84,9 @@ def test_the_current_month_grows_day_by_day_then_is_replaced_by_its_month(archiv
     assert (record.first_day, record.last_day) == ("2024-02-01", "2024-02-10")
     assert [f.carried for f in record.files] == [True, True, False]
 
-    archive.put("BTCUSDT", "2024-02", [x for d in range(1, 30) for x in hour_bars(date(2024, 2, d))])
+    archive.put(
+        "BTCUSDT", "2024-02", [x for d in range(1, 30) for x in hour_bars(date(2024, 2, d))]
+    )
     archive.ingest(symbols=["BTCUSDT"], start="2024-02-01", end="2024-02-29")
     record = archive.record(month="2024-02")
     assert record.rows_out == 29 * 24

@@ -68,7 +68,9 @@ def test_a_repaired_sidecar_revives_a_quarantined_file():
 
 
 def test_a_failed_file_is_tried_again():
-    assert len(plan(month_and_days(), record(held("2024-01", "failed"), status="failed")).tasks) == 1
+    assert (
+        len(plan(month_and_days(), record(held("2024-01", "failed"), status="failed")).tasks) == 1
+    )
 
 
 def test_a_new_daily_file_repairs_a_short_month_and_only_then():

@@ -27,7 +27,7 @@ final as (
         symbol,
         hour_ts,
         cast(count(basis) as int) as n_minutes,
-        avg(basis) as basis_mean,
+        {{ exact_sum('basis', scale=20) }} / nullif(count(basis), 0) as basis_mean,
         stddev_pop(basis) as basis_std
     from minutes
     group by symbol, hour_ts

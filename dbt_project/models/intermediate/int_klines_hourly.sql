@@ -46,12 +46,12 @@ final as (
         max(high) filter (where is_valid) as high,
         min(low) filter (where is_valid) as low,
         max_by(close, open_time) filter (where is_valid) as close,
-        sum(volume) filter (where is_valid) as volume,
-        sum(coalesce(quote_volume, typical_value)) filter (where is_valid) as quote_volume,
+        {{ exact_sum('volume', 'is_valid') }} as volume,
+        {{ exact_sum('coalesce(quote_volume, typical_value)', 'is_valid') }} as quote_volume,
         cast(sum(trade_count) filter (where is_valid) as bigint) as trade_count,
-        sum(taker_buy_volume) filter (where is_valid) as taker_buy_volume,
-        sum(taker_buy_quote_volume) filter (where is_valid) as taker_buy_quote_volume,
-        sum(typical_value) filter (where is_valid) as typical_value,
+        {{ exact_sum('taker_buy_volume', 'is_valid') }} as taker_buy_volume,
+        {{ exact_sum('taker_buy_quote_volume', 'is_valid') }} as taker_buy_quote_volume,
+        {{ exact_sum('typical_value', 'is_valid') }} as typical_value,
         cast(
             max(case when quote_volume is null then 1 else 0 end) filter (where is_valid) as int
         ) as quote_is_proxy,

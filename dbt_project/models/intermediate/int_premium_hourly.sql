@@ -11,10 +11,10 @@ final as (
         max(high) as premium_high,
         min(low) as premium_low,
         max_by(close, open_time) as premium_close,
-        avg(close) as premium_mean,
+        {{ exact_sum('close', scale=20) }} / count(*) as premium_mean,
         cast(count(*) as int) as n_minutes,
-        sum(close) as close_sum,
-        sum((minute_of_hour + 1) * close) as weighted_close_sum,
+        {{ exact_sum('close', scale=20) }} as close_sum,
+        {{ exact_sum('(minute_of_hour + 1) * close', scale=20) }} as weighted_close_sum,
         cast(sum(minute_of_hour + 1) as bigint) as weight_sum
     from minutes
     where is_valid

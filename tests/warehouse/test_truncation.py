@@ -1,0 +1,67 @@
+"""A row never changes when later data arrives: a lake cut at T gives the rows known by T."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from ingest.datasets import DATASETS
+from ingest.lake import Lake, write_parquet
+from tests.build import dbt, read
+from tests.conftest import Warehouse
+from tests.reference import compare
+
+MARTS = ["hourly_bars", "hourly_funding", "hourly_cleaned", "hourly_open_interest", "final_dataset"]
+
+# When a row of a dataset is known, as SQL over its columns.
+KNOWN_AT = {
+    "funding_rate": "date_trunc('minute', calc_time + interval 30 second)",
+    "metrics": "time_bucket(interval 5 minute, create_time) + interval 5 minute",
+    "liquidation_snapshot": "time",
+}
+BAR_KNOWN_AT = "close_time + interval 1 millisecond"
+
+
+def cut(source: Path, target: Path, moment: datetime) -> None:
+    """Copy a lake without what was not yet known at ``moment``."""
+    Lake(target).prepare("sandbox")
+    shutil.copytree(source / "_log", target / "_log", dirs_exist_ok=True)
+    for name, dataset in DATASETS.items():
+        known = KNOWN_AT.get(name, BAR_KNOWN_AT)
+        for symbol, month, path in Lake(source).partitions(name):
+            table = duckdb.sql(
+                f"select * from read_parquet('{path}', hive_partitioning = false) "
+                f"where {known} <= '{moment}'"
+            ).to_arrow_table()
+            if table.num_rows:
+                goal = Lake(target).partition(name, symbol, month)
+                write_parquet(goal, table.cast(dataset.schema), dataset)
+
+
+CUTS = [
+    datetime(2024, 2, 10, 4, 0),  # a changing funding cycle, on the hour
+    datetime(2024, 2, 13, 9, 17, 30),  # just after a listing, inside an hour
+    datetime(2024, 2, 20, 7, 31),  # just after an outage
+    datetime(2024, 3, 4, 12, 55),  # labels have changed, one file is quarantined
+]
+
+
+@pytest.mark.parametrize("moment", CUTS, ids=str)
+def test_rows_known_by_then_are_the_same(sandbox: Warehouse, tmp_path: Path, moment: datetime):
+    cut(sandbox.lake, tmp_path / "lake", moment)
+    warehouse = tmp_path / "w.duckdb"
+    horizon = moment.replace(minute=0, second=0)
+    dbt(tmp_path / "lake", warehouse, "build", "--exclude", "path:dbt_project/models/quality",
+        "--exclude-resource-type", "unit_test", horizon=str(horizon))  # fmt: skip
+    for mart in MARTS:
+        whole = read(sandbox.path, f"select * from {mart} where bar_end_time <= '{horizon}'")
+        truncated = read(warehouse, mart)
+        assert len(truncated) > 5000
+        assert truncated["bar_end_time"].max() == pd.Timestamp(horizon)
+        differences = compare(whole, truncated, rel=1e-12, floor=0, extra_columns=False)
+        assert not differences, f"{mart}: " + "\n".join(str(d) for d in differences)

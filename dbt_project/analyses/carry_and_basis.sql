@@ -1,5 +1,5 @@
--- What does holding each contract cost, and what does leverage pay for it? Per symbol, on hours fit for
--- training: mean funding per year, funding paid per day, mean basis to the index.
+-- What does holding each contract cost, and what does leverage pay for it? Per symbol, on hours fit
+-- for training: mean funding per year, funding paid per day, mean basis to the index.
 select
     symbol,
     count(*) as hours,

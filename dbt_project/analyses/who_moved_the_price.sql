@@ -1,5 +1,5 @@
--- New longs, covering shorts, new shorts or leaving longs: how did price and open interest move together,
--- and what followed in the next hour?
+-- New longs, covering shorts, new shorts or leaving longs: how did price and open interest move
+-- together, and what followed in the next hour?
 with
 hours as (
     select

@@ -4,7 +4,7 @@ select
     reason,
     count(distinct symbol) as symbols,
     count(*) as gaps,
-    sum(n_slots) as slots,
+    cast(sum(n_slots) as bigint) as slots,
     min(gap_start) as first_gap,
     max(gap_end) as last_gap
 from {{ ref('gaps') }}
@@ -12,4 +12,4 @@ where
     dataset in ('klines_1m', 'mark_price_klines_1m', 'metrics', 'funding_rate')
     and reason <> 'before_listing'
 group by dataset, reason
-order by dataset nulls last, slots desc nulls last
+order by dataset asc nulls last, slots desc nulls last

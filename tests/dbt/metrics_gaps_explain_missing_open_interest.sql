@@ -1,4 +1,4 @@
--- An hour without open interest whose three five-minute slots are all there, or none of which is explained.
+-- An hour without open interest although its last five minutes are not in a gap.
 with
 missing_hours as (
     select

@@ -130,7 +130,7 @@ def test_bad_csv_is_refused(tmp_path, case):
 
 def test_rows_of_another_symbol_are_refused(tmp_path):
     csv = f'{METRICS_HEADER}\n2024-01-05 00:05:00,ETHUSDT,1,2,"","","",""\n'
-    with pytest.raises(Quarantine, match="other symbols: .'ETHUSDT'"):
+    with pytest.raises(Quarantine, match=r"other symbols: .'ETHUSDT'"):
         read(zipped(tmp_path, csv), "metrics", "2024-01-05")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -91,9 +92,9 @@ def test_done_means_logged_size_and_footer(tmp_path):
 def test_a_second_writer_is_told_to_wait(tmp_path):
     lake = prepared(tmp_path)
     with lake.writer_lock("vision"):
-        with pytest.raises(PerpError, match="another perp process is writing vision data"):
-            with lake.writer_lock("vision"):
-                pass
+        refused = pytest.raises(PerpError, match="another perp process is writing vision data")
+        with refused, lake.writer_lock("vision"):
+            pass
         with lake.writer_lock("api"):
             pass
     with lake.writer_lock("vision"):
@@ -115,7 +116,7 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     assert not stray.exists()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     dataset = DATASETS["klines_1m"]
     path = tmp_path / "data.parquet"

@@ -25,7 +25,9 @@ def test_a_month_lands_and_a_second_run_downloads_nothing(archive: Archive):
     assert (record.rows_in, record.rows_out, record.gaps) == (744, 744, 0)
     (file,) = record.files
     assert file.sha256_expected == file.sha256_actual
-    assert file.etag and file.last_modified and file.url.endswith(BTC)
+    assert file.etag
+    assert file.last_modified
+    assert file.url.endswith(BTC)
     path = archive.lake.partition("klines_1h", "BTCUSDT", "2024-01")
     assert pq.read_metadata(path).num_rows == 744
 
@@ -295,7 +297,9 @@ def test_a_disk_that_is_full_stops_the_run_and_says_so(archive: Archive, monkeyp
 
     archive.lake.prepare("sandbox")
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(PerpError, match="no space left for the lake .* run the same command again"):
+    with pytest.raises(
+        PerpError, match=r"no space left for the lake .* run the same command again"
+    ):
         archive.ingest()
     monkeypatch.undo()
     assert archive.ingest().ok
@@ -320,7 +324,7 @@ def test_a_listing_that_is_none_is_an_error(archive: Archive, case):
 def test_an_archive_that_cannot_be_reached_is_an_error(archive: Archive):
     nowhere = "http://127.0.0.1:9"
     archive.config = Config(archive.config.lake, archive.config.warehouse, nowhere, nowhere)
-    with pytest.raises(PerpError, match="cannot list http://127.0.0.1:9.*check the connection"):
+    with pytest.raises(PerpError, match=r"cannot list http://127.0.0.1:9.*check the connection"):
         archive.ingest()
 
 

@@ -42,7 +42,8 @@ def month_and_days(**etags: str) -> Upstream:
 
 def test_the_monthly_file_comes_first_with_days_to_repair_it():
     (task,) = plan(month_and_days()).tasks
-    assert task.monthly and task.monthly.period == "2024-01"
+    assert task.monthly
+    assert task.monthly.period == "2024-01"
     assert sorted(task.daily) == ["2024-01-01", "2024-01-02", "2024-01-03"]
     assert (task.first_day, task.last_day) == ("2024-01-01", "2024-01-31")
 
@@ -54,7 +55,8 @@ def test_a_landed_month_needs_nothing():
 
 def test_a_replaced_file_is_read_again():
     (task,) = plan(month_and_days(etag="e2"), record(held("2024-01"))).tasks
-    assert task.monthly and task.monthly.etag == "e2"
+    assert task.monthly
+    assert task.monthly.etag == "e2"
 
 
 def test_a_repaired_sidecar_revives_a_quarantined_file():

@@ -1,4 +1,4 @@
-"""Every column of A, B, C and M equals an independent implementation, on sandbox and genuine data."""
+"""Every column of A, B, C and M equals an independent implementation."""
 
 from __future__ import annotations
 

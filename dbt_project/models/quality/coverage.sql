@@ -57,12 +57,12 @@ missing as (
         substr(cast(day as string), 1, 7) as month,
         sum(n_slots) as n_missing,
         {% for reason in reasons %}
-            sum(case when reason = '{{ reason }}' then n_slots else 0 end) as n_{{ reason }},
+        sum(case when reason = '{{ reason }}' then n_slots else 0 end) as n_{{ reason }},
         {% endfor %}
         max(
             case reason
                 {% for reason in reasons %}
-                    when '{{ reason }}' then {{ loop.index }}
+                when '{{ reason }}' then {{ loop.index }}
                 {% endfor %}
             end
         ) as reason_rank
@@ -90,11 +90,11 @@ joined as (
         end as n_present,
         coalesce(missing.n_missing, 0) as n_missing,
         {% for reason in reasons %}
-            coalesce(missing.n_{{ reason }}, 0) as n_{{ reason }},
+        coalesce(missing.n_{{ reason }}, 0) as n_{{ reason }},
         {% endfor %}
         case missing.reason_rank
             {% for reason in reasons %}
-                when {{ loop.index }} then '{{ reason }}'
+            when {{ loop.index }} then '{{ reason }}'
             {% endfor %}
         end as reason
     from months
@@ -120,7 +120,7 @@ final as (
         cast(n_present as bigint) as n_present,
         cast(n_missing as bigint) as n_missing,
         {% for reason in reasons %}
-            cast(n_{{ reason }} as bigint) as n_{{ reason }},
+        cast(n_{{ reason }} as bigint) as n_{{ reason }},
         {% endfor %}
         cast(reason as string) as reason,
         cast(

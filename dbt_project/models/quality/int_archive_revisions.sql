@@ -22,7 +22,9 @@ final as (
     select
         dataset,
         symbol,
-        cast(case when is_monthly then period || '-01' else period end as timestamp) as period_start,
+        cast(
+            case when is_monthly then period || '-01' else period end as timestamp
+        ) as period_start,
         landed_at,
         url
         || ': sha256 ' || previous_sha256

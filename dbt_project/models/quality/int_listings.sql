@@ -31,7 +31,7 @@ first_hours as (
     group by symbol
 ),
 
--- The hourly archive counts only where it reaches back further than the minute archive's first hour.
+-- The hourly archive counts only where it reaches back further than the minute archive.
 first_bars as (
     select
         coalesce(first_minutes.symbol, first_hours.symbol) as symbol,

@@ -1,3 +1,5 @@
+{%- set epoch = "timestamp '2000-01-01'" -%}
+
 with
 days as (
     select * from {{ ref('int_coverage_days') }}
@@ -258,10 +260,8 @@ counted as (
         cast(piece_start as date) as day,
         -- slots that start inside the piece
         cast(
-            ceil({{ seconds_between("timestamp '2000-01-01'", 'piece_end') }} / (60e0 * slot_minutes))
-            - ceil(
-                {{ seconds_between("timestamp '2000-01-01'", 'piece_start') }} / (60e0 * slot_minutes)
-            ) as bigint
+            ceil({{ seconds_between(epoch, 'piece_end') }} / (60e0 * slot_minutes))
+            - ceil({{ seconds_between(epoch, 'piece_start') }} / (60e0 * slot_minutes)) as bigint
         ) as n_slots
     from cut
     where piece_start < piece_end

@@ -1,4 +1,4 @@
-{#- Stretches of the minute tape, longer than an hour, that upstream has but in which nothing traded. -#}
+{#- Stretches of more than an hour that the minute tape covers but in which nothing traded. -#}
 with
 bars as (
     select * from {{ ref('int_klines_hourly') }}

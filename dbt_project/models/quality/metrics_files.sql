@@ -1,5 +1,5 @@
-{#- Open interest value divided by open interest is a price. The moment whose price it is tells whether
-    a file labels its rows by the end or by the start of the five minutes. -#}
+{#- Open interest value divided by open interest is a price. The moment whose price it is tells
+    whether a file labels its rows by the end or by the start of the five minutes. -#}
 with
 metrics as (
     select * from {{ ref('stg_vision__metrics') }}

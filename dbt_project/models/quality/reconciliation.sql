@@ -50,8 +50,8 @@ traded_pairs as (
         coalesce(traded_minutes.symbol, traded_hours.symbol) as symbol,
         coalesce(traded_minutes.hour_ts, traded_hours.hour_ts) as ts,
         {% for field in traded_fields %}
-            cast(traded_minutes.{{ field }} as double) as {{ field }}_a,
-            cast(traded_hours.{{ field }} as double) as {{ field }}_b,
+        cast(traded_minutes.{{ field }} as double) as {{ field }}_a,
+        cast(traded_hours.{{ field }} as double) as {{ field }}_b,
         {% endfor %}
         case
             when traded_hours.symbol is null then 'only_in_a'
@@ -75,8 +75,8 @@ traded_pairs as (
         coalesce(m.symbol, h.symbol) as symbol,
         coalesce(m.hour_ts, h.hour_ts) as ts,
         {% for field in price_fields %}
-            m.{{ field }} as {{ field }}_a,
-            h.{{ field }} as {{ field }}_b,
+        m.{{ field }} as {{ field }}_a,
+        h.{{ field }} as {{ field }}_b,
         {% endfor %}
         case
             when h.symbol is null then 'only_in_a'
@@ -94,19 +94,19 @@ traded_pairs as (
 {% endfor %}
 fields as (
     {% for dataset in ['klines'] + price_datasets %}
-        {% for field in (traded_fields if dataset == 'klines' else price_fields) %}
-            select
-                '{{ dataset }}_1m' as dataset_a,
-                '{{ dataset }}_1h' as dataset_b,
-                symbol,
-                ts,
-                '{{ field }}' as field,
-                {{ field }}_a as value_a,
-                {{ field }}_b as value_b,
-                cause
-            from {{ 'traded' if dataset == 'klines' else dataset }}_pairs
-            {{ 'union all' if not (loop.last and dataset == price_datasets[-1]) }}
-        {% endfor %}
+    {% for field in (traded_fields if dataset == 'klines' else price_fields) %}
+    select
+        '{{ dataset }}_1m' as dataset_a,
+        '{{ dataset }}_1h' as dataset_b,
+        symbol,
+        ts,
+        '{{ field }}' as field,
+        {{ field }}_a as value_a,
+        {{ field }}_b as value_b,
+        cause
+    from {{ 'traded' if dataset == 'klines' else dataset }}_pairs
+    {{ 'union all' if not (loop.last and dataset == price_datasets[-1]) }}
+    {% endfor %}
     {% endfor %}
 ),
 

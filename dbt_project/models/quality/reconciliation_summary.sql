@@ -1,10 +1,3 @@
-{%- set datasets = [
-    'klines',
-    'mark_price_klines',
-    'index_price_klines',
-    'premium_index_klines',
-] -%}
-
 with
 differences as (
     select * from {{ ref('reconciliation') }}
@@ -21,7 +14,7 @@ minute_hours as (
         symbol,
         date_trunc('hour', slot_ts) as hour_ts
     from slots
-    where dataset in ({% for d in datasets %}'{{ d }}_1m'{{ ', ' if not loop.last }}{% endfor %})
+    where dataset like '%klines_1m'
 ),
 
 archive_hours as (
@@ -30,7 +23,7 @@ archive_hours as (
         symbol,
         slot_ts as hour_ts
     from slots
-    where dataset in ({% for d in datasets %}'{{ d }}_1h'{{ ', ' if not loop.last }}{% endfor %})
+    where dataset like '%klines_1h'
 ),
 
 compared as (

@@ -1,0 +1,125 @@
+"""The simulated market agrees with itself, and its archive is what the scenario says."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from ingest.sandbox.archive import build_archive
+from ingest.sandbox.market import Contract, Market, funding_rate, simulate
+from ingest.sandbox.server import ArchiveServer
+from ingest.sources.vision import VisionArchive
+
+START = datetime(2024, 1, 1)
+CONTRACT = Contract("BTCUSDT", 42_000, 1, 3, 4e6, thin=0.02)
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return simulate(CONTRACT, START, 4)
+
+
+def test_bars_are_sound(market: Market):
+    for low, high, inside in (
+        (market.low_ticks, market.high_ticks, [market.open_ticks, market.close_ticks]),
+        (market.mark.low, market.mark.high, [market.mark.open, market.mark.close]),
+        (market.premium.low, market.premium.high, [market.premium.open, market.premium.close]),
+    ):
+        assert all(((low <= x) & (x <= high)).all() for x in inside)
+    assert (
+        (market.low_ticks <= market.vwap_ticks) & (market.vwap_ticks <= market.high_ticks)
+    ).all()
+    assert (market.buy_lots <= market.lots).all()
+    silent = market.lots == 0
+    assert 0.01 < silent.mean() < 0.04
+    assert ((market.trades > 0) == ~silent).all()
+    assert (market.open_ticks == market.close_ticks)[silent].all()
+
+
+def test_open_interest_moves_by_no_more_than_what_traded(market: Market):
+    five = market.lots.reshape(-1, 5).sum(axis=1) / 10**3
+    assert (np.abs(np.diff(market.open_interest)) <= five[1:] + 1e-9).all()
+
+
+def test_funding_follows_from_the_premium(market: Market):
+    for i, time in enumerate(market.settle_times):
+        until = np.searchsorted(market.minutes, time)
+        window = market.premium.close[until - 480 : until]
+        weights = np.arange(1, 481)
+        expected = funding_rate(float((window * weights).sum() / weights.sum()), 8)
+        assert market.settle_rates[i] == expected
+    assert set(np.diff(market.settle_times)) == {8 * 3_600_000}
+    assert 0 <= market.settle_jitter.min() <= market.settle_jitter.max() <= 17
+
+
+def test_a_longer_simulation_begins_with_the_shorter(market: Market):
+    shorter = simulate(CONTRACT, START, 2)
+    for field in dataclasses.fields(Market):
+        ours, theirs = getattr(shorter, field.name), getattr(market, field.name)
+        if isinstance(ours, np.ndarray):
+            assert np.array_equal(ours, theirs[: len(ours)]), field.name
+    assert np.array_equal(shorter.mark.close, market.mark.close[: 2 * 1440])
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sandbox") / "archive"
+    assert not build_archive(root).reused
+    return root
+
+
+def test_the_archive_is_deterministic_and_reused(archive: Path, tmp_path: Path):
+    assert build_archive(archive).reused
+    build_archive(tmp_path / "again")
+
+    def digests(root: Path) -> dict[str, str]:
+        return {
+            p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in root.rglob("*")
+            if p.is_file()
+        }
+
+    assert digests(archive) == digests(tmp_path / "again")
+
+
+def test_listing_pages_join_to_the_whole(archive: Path):
+    """Small pages, with and without a delimiter, in the order of the keys' bytes."""
+    import asyncio
+
+    with ArchiveServer(archive, page_size=7) as server:
+        prefix = "data/futures/um/daily/klines/BTCUSDT/1m/"
+
+        async def ask() -> tuple[list[str], list[str]]:
+            async with VisionArchive(server.archive_url, server.listing_url) as client:
+                files = await client.files(prefix, "BTCUSDT-1m-", "2024-03")
+                folders = await client.folders("data/futures/um/daily/klines/")
+                return [f.period for f in files], folders
+
+        periods, folders = asyncio.run(ask())
+        assert periods == [f"2024-03-{d:02d}" for d in range(1, 11)]
+        assert {"BTCUSDT", "BTCUSDT_240329", "ICPUSDTSETTLED", "币安人生USDT"} <= set(folders)
+        assert folders == sorted(folders, key=str.encode)
+        plain = httpx.get(server.listing_url, params={"prefix": prefix}).text
+        assert "<IsTruncated>true</IsTruncated>" in plain
+        assert "NextMarker" not in plain, "only a delimiter brings it"
+
+
+def test_files_come_with_etag_ranges_and_404(archive: Path):
+    key = "data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-01.zip"
+    with ArchiveServer(archive) as server:
+        url = f"{server.archive_url}/{key}"
+        whole = httpx.get(url)
+        etag = whole.headers["ETag"]
+        assert etag == f'"{hashlib.md5(whole.content).hexdigest()}"'
+        rest = httpx.get(url, headers={"Range": "bytes=100-", "If-Range": etag})
+        assert (rest.status_code, rest.content) == (206, whole.content[100:])
+        changed = httpx.get(url, headers={"Range": "bytes=100-", "If-Range": '"other"'})
+        assert (changed.status_code, changed.content) == (200, whole.content)
+        assert httpx.get(f"{server.archive_url}/nothing").status_code == 404
+        assert httpx.get(f"{server.archive_url}/%2e%2e/archive.json").status_code == 404

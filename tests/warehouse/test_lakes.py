@@ -1,0 +1,86 @@
+"""Lakes that are not there, hold nothing, or hold one row."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ingest.config import PROJECT_ROOT
+from ingest.datasets import DATASETS
+from ingest.lake import Lake, LandingLog, LandingRecord, write_parquet
+from tests.build import dbt, read, try_dbt
+
+
+def test_no_lake_says_what_to_do(tmp_path: Path):
+    result = try_dbt(tmp_path / "nowhere", tmp_path / "w.duckdb", "build")
+    assert result.returncode != 0
+    assert f"The lake '{tmp_path / 'nowhere'}' holds no data yet" in result.stdout
+    assert "make warehouse" in result.stdout
+    assert "perp ingest archive" in result.stdout
+
+
+def test_a_lake_without_landings_says_the_same(empty_lake: Path, tmp_path: Path):
+    result = try_dbt(empty_lake, tmp_path / "w.duckdb", "build")
+    assert result.returncode != 0
+    assert "holds no data yet" in result.stdout
+
+
+def test_a_lake_of_absences_builds_empty_tables(empty_lake: Path, tmp_path: Path):
+    log = LandingLog(empty_lake / "_log", "vision")
+    log.append(
+        LandingRecord(
+            "vision", "klines_1m", "BTCUSDT", "2024-01", "absent_upstream",
+            "2024-01-01", "2024-01-31",
+        )
+    )  # fmt: skip
+    log.close()
+    with log.path.open("a") as handle:
+        handle.write('{"source": "vision", "data')  # a writer was killed here
+    dbt(empty_lake, tmp_path / "w.duckdb", "build")
+    assert read(tmp_path / "w.duckdb", "final_dataset").empty
+    assert len(read(tmp_path / "w.duckdb", "landing_log")) == 1
+
+
+def test_one_minute_is_one_row(empty_lake: Path, tmp_path: Path):
+    lake = Lake(empty_lake)
+    start = datetime(2024, 1, 1, 5, 59)
+    spec = DATASETS["klines_1m"]
+    row = (start, 10.0, 11.0, 9.0, 10.5, 4.0, start + timedelta(seconds=59), 42.0, 3, 1.0, 10.5)
+    table = pa.table([[value] for value in row], schema=spec.schema)
+    path = lake.partition("klines_1m", "BTCUSDT", "2024-01")
+    size, digest = write_parquet(path, table, spec)
+    log = LandingLog(lake.log_folder, "vision")
+    log.append(
+        LandingRecord(
+            "vision", "klines_1m", "BTCUSDT", "2024-01", "landed", "2024-01-01", "2024-01-31",
+            rows_out=1, parquet_bytes=size, parquet_sha256=digest,
+        )
+    )  # fmt: skip
+    log.close()
+    dbt(empty_lake, tmp_path / "w.duckdb", "build")
+    (final,) = read(tmp_path / "w.duckdb", "final_dataset").to_dict("records")
+    assert (final["symbol"], final["n_minutes"], final["close"]) == ("BTCUSDT", 1, 10.5)
+    assert final["vwap_quote"] == 10.5
+    assert final["vwap"] == pytest.approx((11 + 9 + 10.5) / 3, rel=1e-14)
+
+
+def test_plain_dbt_works_in_the_project_folder():
+    """No flag, no environment: the profile stands beside the project."""
+    dbt_program = Path(sys.executable).with_name("dbt")
+    listed = subprocess.run(
+        [dbt_program, "--quiet", "ls", "--resource-type", "model", "--output", "json"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = {
+        json.loads(line)["name"] for line in listed.stdout.splitlines() if line.startswith("{")
+    }
+    assert {"final_dataset", "coverage", "gaps", "reconciliation", "landing_log"} <= names

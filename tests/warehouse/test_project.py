@@ -1,0 +1,136 @@
+"""The project keeps its promises about itself: registry, descriptions, contracts, secrets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.config import PROJECT_ROOT
+from ingest.datasets import DATASETS
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    target = tmp_path_factory.mktemp("parse")
+    subprocess.run(
+        [Path(sys.executable).with_name("dbt"), "--warn-error", "parse", "--target-path", target,
+         "--log-path", target],
+        cwd=PROJECT_ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    return json.loads((target / "manifest.json").read_text())
+
+
+def models(manifest: dict[str, Any], *folders: str) -> list[dict[str, Any]]:
+    return [
+        node
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and any(f"/{folder}/" in node["original_file_path"] for folder in folders)
+    ]
+
+
+def test_sources_are_the_registry(manifest: dict[str, Any]):
+    sources = {s["name"]: s for s in manifest["sources"].values() if s["source_name"] == "vision"}
+    assert sources.keys() == DATASETS.keys()
+    types = {"timestamp[us]": "timestamp", "double": "double", "int64": "bigint",
+             "string": "string", "date32[day]": "date"}  # fmt: skip
+    for name, dataset in DATASETS.items():
+        declared = {c["name"]: c["data_type"] for c in sources[name]["columns"].values()}
+        registry = {f.name: types[str(f.type)] for f in dataset.schema}
+        assert declared == {"symbol": "string", "month": "string", **registry}, name
+
+
+def test_the_datasets_seed_is_the_registry():
+    path = PROJECT_ROOT / "dbt_project/seeds/datasets.csv"
+    with path.open() as handle:
+        rows = {r["dataset"]: r["slot_minutes"] for r in csv.DictReader(handle)}
+    grains = {n: str(d.grain_minutes) if d.grain_minutes else "" for n, d in DATASETS.items()}
+    assert rows == grains
+
+
+def test_every_column_is_described(manifest: dict[str, Any]):
+    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+        if node["resource_type"] in ("model", "source", "seed"):
+            assert node["description"], node["name"]
+            for column in node["columns"].values():
+                assert column["description"], (node["name"], column["name"])
+
+
+def test_marts_have_contracts_keys_and_unit_tests(manifest: dict[str, Any]):
+    tested = {
+        node
+        for test in manifest["nodes"].values()
+        if test["resource_type"] == "test"
+        and test.get("test_metadata", {}).get("name") in ("unique_combination_of_columns", "unique")
+        for node in test["depends_on"]["nodes"]
+    }
+    for node in models(manifest, "marts", "quality"):
+        if node["name"].startswith("int_"):
+            continue
+        assert node["contract"]["enforced"], node["name"]
+        if node["name"] not in ("reconciliation",):
+            assert node["unique_id"] in tested, node["name"]
+    with_unit_tests = {u["model"] for u in manifest["unit_tests"].values()}
+    for mart in ("hourly_bars", "hourly_funding", "hourly_cleaned", "hourly_open_interest"):
+        assert mart in with_unit_tests
+
+
+def test_marts_describe_every_column_they_have(manifest: dict[str, Any]):
+    final = next(n for n in models(manifest, "marts") if n["name"] == "final_dataset")
+    families = [n for n in models(manifest, "marts") if n["name"].startswith("hourly_")]
+    union = {c for n in families for c in n["columns"]}
+    assert union == set(final["columns"])
+    for node in families:
+        for name, column in node["columns"].items():
+            assert column["description"] == final["columns"][name]["description"], name
+
+
+def test_only_staging_reads_sources(manifest: dict[str, Any]):
+    for node in models(manifest, "models"):
+        if any(p.startswith("source.") for p in node["depends_on"]["nodes"]):
+            assert "/staging/" in node["original_file_path"], node["name"]
+
+
+BANNED = {
+    "qualify": r"\bqualify\b",
+    "asof": r"\basof\b",
+    "double colon": r"::",
+    "integer division": r"[^/:]//[^/]",
+    "exclude": r"\*\s+exclude",
+    "distinct on": r"distinct\s+on\b",
+    "by name": r"union\s+all\s+by\s+name",
+    "median": r"\bmedian\(",
+    "approx": r"\bapprox_",
+}
+
+
+def test_models_stay_portable(manifest: dict[str, Any]):
+    for node in models(manifest, "models"):
+        code = re.sub(r"\{#.*?#\}|--[^\n]*|\{%.*?%\}", "", node["raw_code"], flags=re.S)
+        code = re.sub(r"\{\{.*?\}\}", "", code, flags=re.S)
+        for name, pattern in BANNED.items():
+            assert not re.search(pattern, code, flags=re.I), (node["name"], name)
+        for order in re.findall(r"order by (?:.|\n)*?(?=\)|rows|range)", code):
+            keys = re.split(r",\s*(?![^()]*\))", order.removeprefix("order by "))
+            assert all("nulls last" in k for k in keys if k.strip()), (node["name"], order)
+
+
+def test_no_tracked_file_names_a_registry_or_this_machine():
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    registries = re.compile(
+        "|".join(("pypi" + r"\.org", "python" + "hosted", "/wo" + "rk/ma" + "in"))
+    )
+    for name in filter(None, files):
+        path = PROJECT_ROOT / name
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert not registries.search(text), name

@@ -287,7 +287,7 @@ def decode_file(
     record = replace(record)
     try:
         table = decode(zip_path, spec, symbol, record)
-    except Quarantine as error:
+    except (Quarantine, pa.ArrowException, ValueError) as error:
         record.outcome, record.error = "quarantined", str(error)
         return DecodeResult(record)
     record.outcome = "landed"

@@ -14,10 +14,10 @@ _PLAIN_EVERY_SECONDS = 5.0
 
 
 class Progress:
-    """Counts partitions, bytes and rows, and shows rate and time left. Use as a context manager."""
+    """Counts units, bytes and rows, and shows rate and time left. Use as a context manager."""
 
-    def __init__(self, label: str, total: int) -> None:
-        self.label, self.total = label, total
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
         self.done = self.bytes = self.rows = 0
         self._started = self._shown = time.monotonic()
         self._live = (
@@ -47,8 +47,8 @@ class Progress:
         self.bytes += count
         self._tick()
 
-    def finish_one(self, rows: int) -> None:
-        """One partition is finished."""
+    def finish_one(self, rows: int = 0) -> None:
+        """One unit is finished."""
         self.done += 1
         self.rows += rows
         self._tick()
@@ -80,11 +80,13 @@ class Progress:
         """The state of the work as one line of text."""
         seconds = max(self.seconds, 1e-9)
         left = (self.total - self.done) * seconds / self.done if self.done else None
-        return (
-            f"{self.label}: {self.done}/{self.total} partitions, {size(self.bytes)}, "
-            f"{size(self.bytes / seconds)}/s, {self.rows:,} rows, "
-            f"{duration(seconds)} elapsed, ETA {duration(left) if left is not None else '?'}"
-        )
+        parts = [f"{self.label}: {self.done:,}/{self.total:,} {self.unit}"]
+        if self.bytes:
+            parts += [size(self.bytes), f"{size(self.bytes / seconds)}/s", f"{self.rows:,} rows"]
+        parts += [f"{duration(seconds)} elapsed"]
+        if left is not None and self.done < self.total:
+            parts += [f"ETA {duration(left)}"]
+        return ", ".join(parts)
 
 
 def size(count: float) -> str:

@@ -88,7 +88,14 @@ async def list_upstream(
         return (dataset, symbol), Upstream(found["monthly"], found["daily"])
 
     pairs = [(d, s) for s in symbols for d in datasets]
-    return dict(await asyncio.gather(*(one(d, s) for d, s in pairs)))
+    with Progress("list", len(pairs), "directories") as progress:
+
+        async def counted(dataset: str, symbol: str) -> tuple[tuple[str, str], Upstream]:
+            found = await one(dataset, symbol)
+            progress.finish_one()
+            return found
+
+        return dict(await asyncio.gather(*(counted(d, s) for d, s in pairs)))
 
 
 async def known_symbols(archive: VisionArchive) -> set[str]:
@@ -160,7 +167,7 @@ async def _ingest(
             return plan, Summary(up_to_date=plan.up_to_date)
         with (
             contextlib.closing(LandingLog(lake.log_folder, SOURCE)) as log,
-            Progress("ingest", len(plan.tasks)) as progress,
+            Progress("ingest", len(plan.tasks), "partitions") as progress,
             ProcessPoolExecutor(
                 options.workers,
                 multiprocessing.get_context("spawn"),

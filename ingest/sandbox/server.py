@@ -7,6 +7,7 @@ import hashlib
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -130,9 +131,8 @@ class ArchiveServer:
         self.lock = threading.Lock()
         self._etags: dict[Path, tuple[int, int, str]] = {}
         self._keys: list[bytes] | None = None
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
-        self._http.daemon_threads = True
-        self._http.archive = self  # type: ignore[attr-defined]
+        self._http = _Http(("127.0.0.1", port), _Handler)
+        self._http.archive = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> ArchiveServer:
@@ -233,6 +233,16 @@ class ArchiveServer:
             f"<ETag>&quot;{self.etag(path)}&quot;</ETag><Size>{path.stat().st_size}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    archive: ArchiveServer
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up, or are reset by a fault, are part of the game."""
+        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):

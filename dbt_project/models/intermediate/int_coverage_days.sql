@@ -13,8 +13,8 @@ files as (
     where is_current
 ),
 
-slots as (
-    select * from {{ ref('int_grid_slots') }}
+grid_hours as (
+    select * from {{ ref('int_grid_hours') }}
 ),
 
 horizon as (
@@ -64,14 +64,14 @@ bounded as (
 
 present as (
     select
-        slots.dataset,
-        slots.symbol,
-        cast(slots.slot_ts as date) as day,
-        count(*) as n_present
-    from slots
+        grid_hours.dataset,
+        grid_hours.symbol,
+        cast(grid_hours.hour_ts as date) as day,
+        sum(grid_hours.n_present) as n_present
+    from grid_hours
     cross join horizon
-    where slots.slot_ts < horizon.horizon_ts
-    group by slots.dataset, slots.symbol, cast(slots.slot_ts as date)
+    where grid_hours.hour_ts < horizon.horizon_ts
+    group by grid_hours.dataset, grid_hours.symbol, cast(grid_hours.hour_ts as date)
 ),
 
 month_files as (

@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 {%- set bar_datasets = [
     'klines_1m',
     'klines_1h',

@@ -3,7 +3,7 @@ minutes as (
     select * from {{ ref('stg_vision__klines_1m') }}
 ),
 
-flagged as (
+priced as (
     select
         symbol,
         hour_ts,
@@ -19,21 +19,9 @@ flagged as (
         taker_buy_volume,
         taker_buy_quote_volume,
         is_valid,
-        volume * (high + low + close) / 3e0 as typical_value,
-        is_valid and (coalesce(trade_count, 0) > 0 or coalesce(volume, 0) > 0) as is_active
+        is_active,
+        volume * (high + low + close) / 3e0 as typical_value
     from minutes
-),
-
-spaced as (
-    select
-        *,
-        case
-            when is_active
-                then minute_of_hour - lag(minute_of_hour) over (
-                    partition by symbol, hour_ts, is_active order by open_time nulls last
-                )
-        end as minutes_since_active
-    from flagged
 ),
 
 final as (
@@ -58,9 +46,8 @@ final as (
         cast(sum(case when is_valid then 1 else 0 end) as int) as n_minutes,
         cast(sum(case when is_active then 1 else 0 end) as int) as n_minutes_active,
         min(minute_of_hour) filter (where is_active) as first_active_minute,
-        max(minute_of_hour) filter (where is_active) as last_active_minute,
-        cast(60 * max(minutes_since_active) as bigint) as max_active_gap_seconds
-    from spaced
+        max(minute_of_hour) filter (where is_active) as last_active_minute
+    from priced
     group by symbol, hour_ts
 )
 

@@ -4,16 +4,16 @@ differences as (
     where check_name = 'minutes_against_hours'
 ),
 
-slots as (
-    select * from {{ ref('int_grid_slots') }}
+grid_hours as (
+    select * from {{ ref('int_grid_hours') }}
 ),
 
 minute_hours as (
-    select distinct
+    select
         replace(dataset, '_1m', '') as family,
         symbol,
-        date_trunc('hour', slot_ts) as hour_ts
-    from slots
+        hour_ts
+    from grid_hours
     where dataset like '%klines_1m'
 ),
 
@@ -21,8 +21,8 @@ archive_hours as (
     select
         replace(dataset, '_1h', '') as family,
         symbol,
-        slot_ts as hour_ts
-    from slots
+        hour_ts
+    from grid_hours
     where dataset like '%klines_1h'
 ),
 

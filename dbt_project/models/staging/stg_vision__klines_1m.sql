@@ -20,7 +20,9 @@ final as (
         cast(taker_buy_volume as double) as taker_buy_volume,
         cast(taker_buy_quote_volume as double) as taker_buy_quote_volume,
         cast(close_time as timestamp) as close_time,
-        {{ is_sound_bar() }} as is_valid
+        {{ is_sound_bar() }} as is_valid,
+        {{ is_sound_bar() }}
+        and (coalesce(trade_count, 0) > 0 or coalesce(volume, 0) > 0) as is_active
     from source
 )
 

@@ -1,0 +1,16 @@
+with
+slots as (
+    select * from {{ ref('int_grid_slots') }}
+),
+
+final as (
+    select
+        dataset,
+        symbol,
+        date_trunc('hour', slot_ts) as hour_ts,
+        cast(count(*) as int) as n_present
+    from slots
+    group by dataset, symbol, date_trunc('hour', slot_ts)
+)
+
+select * from final

@@ -7,6 +7,7 @@ metrics as (
 
 minutes as (
     select * from {{ ref('stg_vision__klines_1m') }}
+    where minute_of_hour % 5 = 0
 ),
 
 defects as (

@@ -12,12 +12,13 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 from ingest.config import Config
 from ingest.datasets import DATASETS
@@ -38,6 +39,7 @@ from ingest.sources.vision import (
 )
 
 SOURCE = "vision"
+T = TypeVar("T")
 _CONCURRENT_PARTITIONS = 12
 
 
@@ -77,7 +79,7 @@ async def list_upstream(
     """List the files of every (dataset, symbol) from the month of ``start`` on."""
     month = start.strftime("%Y-%m")
 
-    async def one(dataset: str, symbol: str) -> tuple[tuple[str, str], Upstream]:
+    async def one(dataset: str, symbol: str) -> Upstream:
         spec = DATASETS[dataset]
         name_start = spec.file_name(symbol, "").removesuffix(".zip")
         found: dict[str, dict[str, RemoteFile]] = {"monthly": {}, "daily": {}}
@@ -85,17 +87,34 @@ async def list_upstream(
             for prefix in spec.prefixes(cadence, symbol):
                 for file in await archive.files(prefix, name_start, month):
                     found[cadence].setdefault(file.period, file)
-        return (dataset, symbol), Upstream(found["monthly"], found["daily"])
+        return Upstream(found["monthly"], found["daily"])
 
     pairs = [(d, s) for s in symbols for d in datasets]
+    upstream = {pair: Upstream() for pair in pairs}  # keeps the order that was asked for
     with Progress("list", len(pairs), "directories") as progress:
 
-        async def counted(dataset: str, symbol: str) -> tuple[tuple[str, str], Upstream]:
-            found = await one(dataset, symbol)
+        async def work(pair: tuple[str, str]) -> None:
+            upstream[pair] = await one(*pair)
             progress.finish_one()
-            return found
 
-        return dict(await asyncio.gather(*(counted(d, s) for d, s in pairs)))
+        await _each(pairs, work, archive.connections)
+    return upstream
+
+
+async def _each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
+    """Do the work for every item, some at once; the first error stops all and is raised."""
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(worker())
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
 
 
 async def known_symbols(archive: VisionArchive) -> set[str]:
@@ -201,35 +220,29 @@ class _Runner:
         for fact in plan.facts:
             self.log.append(fact)
             self.summary.partitions[fact.status] += fact.parquet_bytes is None
-        queue = iter(plan.tasks)
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(_CONCURRENT_PARTITIONS, len(plan.tasks))):
-                    group.create_task(self._work(queue))
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None
+            await _each(plan.tasks, self._work, _CONCURRENT_PARTITIONS)
         finally:
             self.summary.seconds = self.progress.seconds
             self.summary.bytes = self.progress.bytes
         return self.summary
 
-    async def _work(self, queue: Iterator[Task]) -> None:
-        for task in queue:
-            try:
-                record = await self._land(task)
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise PerpError(
-                        f"no space left for the lake {self.lake.root}; free some and run the same "
-                        "command again: what has landed stays"
-                    ) from error
-                raise PerpError(f"cannot write the lake {self.lake.root}: {error}") from error
-            except BrokenProcessPool as error:
+    async def _work(self, task: Task) -> None:
+        try:
+            record = await self._land(task)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
                 raise PerpError(
-                    f"a worker process died while reading {task.dataset} {task.symbol} "
-                    f"{task.month} (out of memory?); run the same command again to go on"
+                    f"no space left for the lake {self.lake.root}; free some and run the same "
+                    "command again: what has landed stays"
                 ) from error
-            self.progress.finish_one(record.rows_out)
+            raise PerpError(f"cannot write the lake {self.lake.root}: {error}") from error
+        except BrokenProcessPool as error:
+            raise PerpError(
+                f"a worker process died while reading {task.dataset} {task.symbol} "
+                f"{task.month} (out of memory?); run the same command again to go on"
+            ) from error
+        self.progress.finish_one(record.rows_out)
 
     # ---------------------------------------------------------------------------- one partition
     async def _land(self, task: Task) -> LandingRecord:

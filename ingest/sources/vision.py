@@ -116,6 +116,7 @@ class VisionArchive:
     ) -> None:
         self.archive_url = archive_url
         self.listing_url = listing_url
+        self.connections = connections
         self.retry = retry or Retry()
         self.on_bytes = on_bytes
         self._slots = asyncio.Semaphore(connections)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.config import Config
+from ingest.datasets import DATASETS
 from ingest.errors import PerpError
 from ingest.sandbox import server as faults
 from tests.ingest.conftest import Archive, hour_bars, key
@@ -93,6 +94,28 @@ def test_the_current_month_grows_day_by_day_then_is_replaced_by_its_month(archiv
     record = archive.record(month="2024-02")
     assert record.rows_out == 29 * 24
     assert [f.period for f in record.files] == ["2024-02"]
+
+
+def test_the_order_of_landing_leaves_no_trace(archive: Archive, tmp_path):
+    """Months and symbols in any order, in pieces or at once: the same bytes."""
+    for month in ("2024-02", "2024-03"):
+        first = date.fromisoformat(f"{month}-01")
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            days = [date(2024, first.month, d) for d in range(1, 29)]
+            archive.put(symbol, month, [x for d in days for x in hour_bars(d)])
+            late = date(2024, first.month, 29)
+            archive.put(symbol, late.isoformat(), hour_bars(late))
+    archive.ingest(symbols=["ETHUSDT"], start="2024-03-05", end="2024-03-20")
+    archive.ingest(symbols=["ETHUSDT", "BTCUSDT"], start="2024-01-15", end="2024-02-10")
+    archive.ingest(start="2024-01-01", end="2024-03-31")
+    pieces = archive.contents()
+    archive.config = Config(
+        tmp_path / "other", archive.config.warehouse, archive.config.archive_url,
+        archive.config.listing_url,
+    )  # fmt: skip
+    archive.ingest(start="2024-01-01", end="2024-03-31")
+    assert archive.contents() == pieces
+    assert len(pieces) == 2 * 3 + len(DATASETS)
 
 
 def test_a_replaced_file_is_landed_again_and_both_editions_are_on_record(archive: Archive):

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -294,7 +293,10 @@ class _Runner:
             record = await self._commit(record, monthly, arrow, keep)
         else:
             self._note(_nothing_new(record, task.previous))
-        shutil.rmtree(folder, ignore_errors=True)
+        for path in folder.glob("*.arrow"):
+            path.unlink()
+        with contextlib.suppress(OSError):  # an unfinished download stays, to be resumed
+            folder.rmdir()
         return record
 
     async def _commit(

@@ -232,6 +232,15 @@ def test_an_interrupted_body_is_resumed_where_it_stopped(archive: Archive):
     assert ranges == [None, "bytes=1000-"]
 
 
+def test_an_unfinished_download_is_resumed_by_the_next_run(archive: Archive):
+    archive.server.faults[BTC] = [faults.short_body(1000), faults.short_body(500), faults.reset()]
+    assert not archive.ingest(symbols=["BTCUSDT"]).ok
+    assert archive.ingest(symbols=["BTCUSDT"]).ok
+    ranges = [r.range for r in archive.server.requests if r.path == BTC]
+    assert ranges == [None, "bytes=1000-", "bytes=1500-", "bytes=1500-"]
+    assert list(archive.lake.tmp.rglob("*.zip*")) == []
+
+
 LASTING = {
     "503": (faults.status(503), "failed", "HTTP 503 (3 attempts)"),
     "429": (faults.status(429, {"Retry-After": "0"}), "failed", "HTTP 429 (3 attempts)"),

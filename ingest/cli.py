@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import functools
 import json
 import logging
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -67,6 +70,33 @@ def cli(verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING, format="perp: %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command options for where things are, and hand it the resulting ``config``."""
+    options = {
+        "lake": ("--lake", Path, "Folder of the lake [PERP_LAKE, data/lake]."),
+        "warehouse": ("--warehouse", Path, "DuckDB file [PERP_WAREHOUSE, data/warehouse.duckdb]."),
+        "archive_url": ("--archive-url", str, "Address of the archive [PERP_ARCHIVE_URL]."),
+        "archive_listing_url": (
+            "--archive-listing-url",
+            str,
+            "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
+        ),
+    }
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def with_config(**arguments: Any) -> int:  # noqa: ANN401 (whatever the command takes)
+            config = Config.from_env(**{name: arguments.pop(name) for name in names})
+            return command(config=config, **arguments)
+
+        for name in reversed(names):
+            flag, kind, text = options[name]
+            with_config = click.option(flag, name, type=kind, help=text)(with_config)
+        return with_config
+
+    return decorate
 
 
 @cli.group()
@@ -150,7 +180,9 @@ def _symbols(text: str | None, config: Config, retry: Retry) -> list[str]:
 @click.option("--retry-quarantined", is_flag=True, help="Try quarantined files again.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and land nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "archive_url", "archive_listing_url")
 def archive(
+    config: Config,
     symbols: str | None,
     start: str | None,
     end: str | None,
@@ -164,7 +196,6 @@ def archive(
     as_json: bool,
 ) -> int:
     """Land files of the Binance Vision archive: monthly first, daily where a month lacks days."""
-    config = Config.from_env()
     first, last = _days(start, end)
     chosen = _datasets(datasets)
     retry = Retry(attempts=attempts)
@@ -242,9 +273,10 @@ def show_summary(summary: Summary, config: Config) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--symbols", help="Only these contracts, comma-separated.")
 @click.option("--datasets", help="Only these datasets, comma-separated.")
-def status(as_json: bool, symbols: str | None, datasets: str | None) -> int:
+@located("lake")
+def status(config: Config, as_json: bool, symbols: str | None, datasets: str | None) -> int:
     """What the lake holds: months landed, missing and why, quarantined, bytes, last landing."""
-    lake = Lake(Config.from_env().lake)
+    lake = Lake(config.lake)
     wanted_symbols = {check_symbol(s) for s in _split(symbols) or []}
     wanted_datasets = set(_datasets(datasets))
     rows = [
@@ -289,9 +321,10 @@ def status(as_json: bool, symbols: str | None, datasets: str | None) -> int:
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def build(arguments: tuple[str, ...]) -> int:
+@located("lake", "warehouse")
+def build(config: Config, arguments: tuple[str, ...]) -> int:
     """Run ``dbt build`` on the lake; further arguments go to dbt."""
-    return run_dbt("build", *arguments)
+    return run_dbt(config, "build", *arguments)
 
 
 @cli.group()
@@ -310,8 +343,9 @@ def serve(folder: Path) -> int:
 
 @sandbox.command()
 @click.option("--folder", default="data/sandbox", show_default=True, type=Path)
-def warehouse(folder: Path) -> int:
+@located("lake", "warehouse")
+def warehouse(config: Config, folder: Path) -> int:
     """Simulate, download, verify, land, build and test a whole small warehouse, offline."""
     from ingest.sandbox.demo import build_warehouse
 
-    return build_warehouse(Config.from_env(), folder)
+    return build_warehouse(config, folder)

@@ -23,14 +23,26 @@ class Config:
     listing_url: str  # PERP_ARCHIVE_LISTING_URL
 
     @classmethod
-    def from_env(cls) -> Config:
-        """Read the environment; raises UsageError for an address that is not safe to use."""
+    def from_env(
+        cls,
+        *,
+        lake: Path | None = None,
+        warehouse: Path | None = None,
+        archive_url: str | None = None,
+        archive_listing_url: str | None = None,
+    ) -> Config:
+        """What is given wins over the environment, and that over the defaults.
+
+        Default paths lie in the project, given ones are relative to the working directory. Raises
+        UsageError for an address that is not safe to use.
+        """
         return cls(
-            lake=Path(os.environ.get("PERP_LAKE", "data/lake")),
-            warehouse=Path(os.environ.get("PERP_WAREHOUSE", "data/warehouse.duckdb")),
-            archive_url=_checked("PERP_ARCHIVE_URL", "https://data.binance.vision"),
+            lake=lake or _path("PERP_LAKE", "data/lake"),
+            warehouse=warehouse or _path("PERP_WAREHOUSE", "data/warehouse.duckdb"),
+            archive_url=_checked("PERP_ARCHIVE_URL", archive_url, "https://data.binance.vision"),
             listing_url=_checked(
                 "PERP_ARCHIVE_LISTING_URL",
+                archive_listing_url,
                 "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
             ),
         )
@@ -52,8 +64,15 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _checked(variable: str, default: str) -> str:
-    url = os.environ.get(variable, default).rstrip("/")
+def _path(variable: str, default: str) -> Path:
+    if given := os.environ.get(variable):
+        return Path(given)
+    path = PROJECT_ROOT / default
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _checked(variable: str, given: str | None, default: str) -> str:
+    url = (given or os.environ.get(variable) or default).rstrip("/")
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in ("http", "https"):
         raise UsageError(f"{variable}={url!r} is not a web address; use https://host[/path]")

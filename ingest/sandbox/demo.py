@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -57,10 +56,8 @@ def build_warehouse(config: Config, folder: Path) -> int:
         _report(_ingest(local))
 
     _say("4  dbt build: models and tests")
-    environment = {"PERP_LAKE": str(config.lake), "PERP_WAREHOUSE": str(config.warehouse)}
-    os.environ.update({k: str(Path(v).absolute()) for k, v in environment.items()})
     for arguments in (("build",), ("compile", "--select", "resource_type:analysis")):
-        if code := run_dbt("--quiet", *arguments):
+        if code := run_dbt(config, "--quiet", *arguments):
             return code
     _say("5  What stands in the warehouse")
     with duckdb.connect(str(config.warehouse), read_only=True) as warehouse:

@@ -126,6 +126,23 @@ def test_status_of_nothing_says_how_to_start(archive: Archive):
     assert "start with: perp ingest archive" in result.stdout
 
 
+def test_options_win_over_the_environment(archive: Archive, tmp_path: Path):
+    other = tmp_path / "other"
+    args = ("ingest", "archive", "--symbols", "BTCUSDT", "--datasets", "klines_1h", *RANGE)
+    urls = (
+        "--archive-url", archive.server.archive_url,
+        "--archive-listing-url", archive.server.listing_url,
+    )  # fmt: skip
+    nowhere = {
+        "PERP_ARCHIVE_URL": "http://127.0.0.1:9",
+        "PERP_ARCHIVE_LISTING_URL": "http://127.0.0.1:9",
+    }
+    result = perp(archive, *args, "--lake", str(other), *urls, **nowhere)
+    assert result.returncode == 0, result.stderr
+    assert not archive.config.lake.exists()
+    assert "BTCUSDT" in perp(archive, "status", "--lake", str(other)).stdout
+
+
 def test_dry_run_shows_the_plan(archive: Archive):
     result = perp(
         archive, "ingest", "archive", "--dry-run", "--symbols", "BTCUSDT",

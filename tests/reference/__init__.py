@@ -1,4 +1,4 @@
-"""A second, independent computation of the factor families T, A, B, C and M.
+"""A second, independent computation of the factor families T, A, B, C, D and M.
 
 It exists to check the SQL models: pandas and numpy, one obvious step after the other, no speed
 tricks, nothing shared with the warehouse. NULL is NaN (or None in a text column).
@@ -16,9 +16,18 @@ from .cleaning import C_COLUMNS, family_c
 from .common import KEYS, Inputs
 from .compare import Difference, compare
 from .funding import B_COLUMNS, family_b
+from .minutes import minute_hours
+from .momentum import D_COLUMNS, family_d
 from .open_interest import LABEL_CHANGE, M_COLUMNS, family_m
 
-COLUMNS = {"T": T_COLUMNS, "A": A_COLUMNS, "B": B_COLUMNS, "C": C_COLUMNS, "M": M_COLUMNS}
+COLUMNS = {
+    "T": T_COLUMNS,
+    "A": A_COLUMNS,
+    "B": B_COLUMNS,
+    "C": C_COLUMNS,
+    "D": D_COLUMNS,
+    "M": M_COLUMNS,
+}
 
 __all__ = [
     "COLUMNS",
@@ -30,6 +39,7 @@ __all__ = [
     "family_a",
     "family_b",
     "family_c",
+    "family_d",
     "family_m",
     "last_closed_hour",
     "spine",
@@ -50,6 +60,7 @@ def build_all(
     """The spine under "T" and one frame per family, all with the spine's rows in its order."""
     rows = spine(inputs, horizon)
     bars = family_a(inputs, rows)
+    hours = minute_hours(inputs)
     return {
         "T": rows,
         "A": bars,
@@ -64,5 +75,6 @@ def build_all(
             cap_q=cap_q,
             cap_window=cap_window,
         ),
+        "D": family_d(inputs, rows, hours),
         "M": family_m(inputs, rows, bars, label_change=label_change),
     }

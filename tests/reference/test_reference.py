@@ -89,16 +89,23 @@ def same(got: list[Any], want: list[float | None]) -> bool:
 
 
 def test_column_counts() -> None:
-    assert {k: len(v) for k, v in COLUMNS.items()} == {"T": 6, "A": 16, "B": 11, "C": 14, "M": 33}
+    assert {k: len(v) for k, v in COLUMNS.items()} == {
+        "T": 6,
+        "A": 16,
+        "B": 11,
+        "C": 14,
+        "D": 26,
+        "M": 33,
+    }
     frames = build(tables(hours_of(range(3))), 3)
     assert list(frames["T"]) == COLUMNS["T"]
-    for family in "ABCM":
+    for family in "ABCDM":
         assert list(frames[family]) == KEYS + COLUMNS[family]
         assert frames[family][KEYS].equals(frames["T"][KEYS])
 
 
 def test_no_data_is_no_rows() -> None:
-    assert [len(f) for f in build({}).values()] == [0] * 5
+    assert [len(f) for f in build({}).values()] == [0] * len(COLUMNS)
 
 
 # --- T --------------------------------------------------------------------------------------
@@ -587,7 +594,7 @@ def test_later_data_change_no_earlier_row() -> None:
         assert [str(d) for d in compare(known, early[family], rel=0, floor=0)] == []
         values = known.select_dtypes("number").to_numpy(dtype="float64")
         assert not np.isinf(values).any()
-    assert not [c for f in "ABCM" for c in COLUMNS[f] if full[f][c].isna().all()]
+    assert not [c for f in "ABCDM" for c in COLUMNS[f] if full[f][c].isna().all()]
 
 
 def test_the_order_of_the_input_rows_does_not_matter() -> None:

@@ -1,4 +1,4 @@
-"""A second, independent computation of the factor families T, A, B, C, D and M.
+"""A second, independent computation of the factor families T, A, B, C, D, E, M and X.
 
 It exists to check the SQL models: pandas and numpy, one obvious step after the other, no speed
 tricks, nothing shared with the warehouse. NULL is NaN (or None in a text column).
@@ -19,6 +19,8 @@ from .funding import B_COLUMNS, family_b
 from .minutes import minute_hours
 from .momentum import D_COLUMNS, family_d
 from .open_interest import LABEL_CHANGE, M_COLUMNS, family_m
+from .volatility import E_COLUMNS, family_e
+from .wide import X_COLUMNS, family_x
 
 COLUMNS = {
     "T": T_COLUMNS,
@@ -26,7 +28,9 @@ COLUMNS = {
     "B": B_COLUMNS,
     "C": C_COLUMNS,
     "D": D_COLUMNS,
+    "E": E_COLUMNS,
     "M": M_COLUMNS,
+    "X": X_COLUMNS,
 }
 
 __all__ = [
@@ -40,7 +44,9 @@ __all__ = [
     "family_b",
     "family_c",
     "family_d",
+    "family_e",
     "family_m",
+    "family_x",
     "last_closed_hour",
     "spine",
 ]
@@ -61,6 +67,7 @@ def build_all(
     rows = spine(inputs, horizon)
     bars = family_a(inputs, rows)
     hours = minute_hours(inputs)
+    volatility = family_e(inputs, rows, hours)
     return {
         "T": rows,
         "A": bars,
@@ -76,5 +83,7 @@ def build_all(
             cap_window=cap_window,
         ),
         "D": family_d(inputs, rows, hours),
+        "E": volatility,
         "M": family_m(inputs, rows, bars, label_change=label_change),
+        "X": family_x(rows, bars, volatility),
     }

@@ -142,7 +142,7 @@ def _carried(x: Floats) -> Floats:
     return out
 
 
-def _z(x: Floats) -> Floats:
+def baseline_z(x: Floats) -> Floats:
     """Distance from the mean of the 600 rows before, in their sample standard deviations."""
     out = np.full(len(x), np.nan)
     for i, value in enumerate(x):
@@ -169,7 +169,7 @@ def family_d(inputs: Inputs, rows: pd.DataFrame, hours: Hours | None = None) -> 
         us_open = _us_open(own, segment["hour_ts"], closed)
         part["seg_us_open_60m_logret"] = us_open
         part["seg_us_open_60m_logret_last"] = _carried(us_open)
-        part["qrs_hl_z"] = _z(part["qrs_hl_beta"].to_numpy())
+        part["qrs_hl_z"] = baseline_z(part["qrs_hl_beta"].to_numpy())
         part["qrs_hl"] = part["qrs_hl_z"] * part["qrs_hl_r2"]
         part["qrs_hl_rskew"] = part["qrs_hl"] * part["qrs_hl_beta"]
         out.loc[segment.index] = part

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from . import family_d
+from .momentum import baseline_z
 from .test_reference import Tables, at, build, candle, column, dead, same, tables
 
 LN2 = log(2)
@@ -216,6 +217,19 @@ def test_support_against_600_rows_before() -> None:
 def test_a_support_that_never_changed_has_no_z() -> None:
     klines = [row for h in range(452) for row in bands(h, 1.0)]
     assert momentum(klines, 452)["qrs_hl_z"].isna().all()
+
+
+def test_the_baseline_is_600_rows_long() -> None:
+    x = np.array([100.0] + [1.0, 2.0] * 300 + [4.0])
+    z = baseline_z(x)
+    # row 600 still sees the 100, row 601 sees 300 ones and 300 twos: sample variance 150/599
+    assert z[601] == pytest.approx(2.5 / (150 / 599) ** 0.5, rel=1e-12)
+    before = np.array([100.0] + [1.0, 2.0] * 299 + [1.0])
+    assert z[600] == pytest.approx((2 - before.mean()) / before.std(ddof=1), rel=1e-12)
+    x[5:155] = np.nan  # 450 known rows are enough, 449 are not
+    assert not np.isnan(baseline_z(x)[601])
+    x[155] = np.nan
+    assert np.isnan(baseline_z(x)[601])
 
 
 def us_open(start: pd.Timestamp, o: float = 100.0, c: float = 200.0) -> list[dict[str, Any]]:

@@ -1,6 +1,13 @@
+-- depends_on: {{ ref('stg_lake__landing_log') }}
+{{ config(
+    materialized='monthly',
+    meta={'lake_inputs': ['vision/klines_1m']}
+) }}
+
 with
 minutes as (
     select * from {{ ref('stg_vision__klines_1m') }}
+    where {{ in_batch('month') }}
 ),
 
 priced as (
@@ -45,6 +52,8 @@ final as (
         ) as quote_is_proxy,
         cast(sum(case when is_valid then 1 else 0 end) as int) as n_minutes,
         cast(sum(case when is_active then 1 else 0 end) as int) as n_minutes_active,
+        max(case when is_valid and minute_of_hour = 30 then open end) as open_at_30,
+        max(case when is_valid and minute_of_hour = 29 then close end) as close_at_29,
         min(minute_of_hour) filter (where is_active) as first_active_minute,
         max(minute_of_hour) filter (where is_active) as last_active_minute
     from priced

@@ -1,0 +1,64 @@
+{{ config(materialized='ephemeral') }}
+
+with
+minutes as (
+    select
+        symbol,
+        hour_ts,
+        minute_of_hour,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        coalesce(quote_volume, volume * (high + low + close) / 3e0) as quote_volume
+    from {{ ref('stg_vision__klines_1m') }}
+    where is_valid and {{ in_batch('month') }}
+),
+
+hours as (
+    select
+        symbol,
+        hour_ts,
+        {{ vector_of('minute_of_hour') }} as minute,
+        {{ vector_of('open') }} as open,
+        {{ vector_of('high') }} as high,
+        {{ vector_of('low') }} as low,
+        {{ vector_of('close') }} as close,
+        {{ vector_of('volume') }} as volume,
+        {{ vector_of('quote_volume') }} as quote_volume
+    from minutes
+    group by symbol, hour_ts
+    -- fewer valid minutes say too little about an hour
+    having count(*) >= 45
+),
+
+ordered as (
+    select
+        symbol,
+        hour_ts,
+        {{ vector_size('minute') }} as n_minutes,
+        {{ vector_positions('minute') }} as positions,
+        {{ vector_sorted_by('minute', 'minute') }} as minutes,
+        {{ vector_sorted_by('open', 'minute') }} as opens,
+        {{ vector_sorted_by('high', 'minute') }} as highs,
+        {{ vector_sorted_by('low', 'minute') }} as lows,
+        {{ vector_sorted_by('close', 'minute') }} as closes,
+        {{ vector_sorted_by('volume', 'minute') }} as volumes,
+        {{ vector_sorted_by('quote_volume', 'minute') }} as quote_volumes
+    from hours
+),
+
+final as (
+    select
+        *,
+        {{ vector_map(
+            'positions',
+            'i',
+            'ln(' ~ vector_item('closes', 'i') ~ ' / case when i = 1 then '
+            ~ vector_item('opens', '1') ~ ' else ' ~ vector_item('closes', 'i - 1') ~ ' end)'
+        ) }} as returns
+    from ordered
+)
+
+select * from final

@@ -1,0 +1,11 @@
+{% macro vector_pick(vector, positions) %}
+    {{- return(adapter.dispatch('vector_pick')(vector, positions)) -}}
+{% endmacro %}
+
+{% macro default__vector_pick(vector, positions) -%}
+    list_select({{ vector }}, {{ positions }})
+{%- endmacro %}
+
+{% macro spark__vector_pick(vector, positions) -%}
+    transform({{ positions }}, p -> element_at({{ vector }}, p))
+{%- endmacro %}

@@ -1,0 +1,15 @@
+{% macro landed_months(inputs) %}
+    {%- set query -%}
+        select
+            month,
+            count(*) || ' landings, ' || sum(rows_out) || ' rows, last ' || max(log_seq)
+            || ' at ' || max(landed_at) as state
+        from {{ ref('stg_lake__landing_log') }}
+        where
+            status = 'landed'
+            and source || '/' || dataset in ('{{ inputs | join("', '") }}')
+        group by month
+        order by month
+    {%- endset -%}
+    {{ return(run_query(query).rows) }}
+{% endmacro %}

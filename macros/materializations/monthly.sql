@@ -1,0 +1,69 @@
+{% materialization monthly, default %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set code = local_md5(sql) -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {%- set landed = {} -%}
+    {%- for row in landed_months(config.get('meta')['lake_inputs']) -%}
+        {%- do landed.update({row['month']: 'code ' ~ code ~ ', ' ~ row['state']}) -%}
+    {%- endfor -%}
+
+    {%- set built = {} -%}
+    {%- set columns = adapter.get_columns_in_relation(existing) | map(attribute='name') if existing -%}
+    {%- if 'built_from' in columns and not should_full_refresh() -%}
+        {%- for row in run_query('select distinct month, built_from from ' ~ existing).rows -%}
+            {%- do built.update({row['month']: row['built_from']}) -%}
+        {%- endfor -%}
+    {%- endif -%}
+
+    {#- A table that other code has built is of no use: begin anew, its columns may differ. -#}
+    {%- set kept = built.values() | select('in', landed.values()) | list -%}
+    {%- if not kept -%}
+        {%- do drop_relation_if_exists(existing) -%}
+        {%- call statement('create') -%}
+            {{ create_table_as(False, target, batch_of_month(sql, '', '') ~ ' where false') }}
+        {%- endcall -%}
+        {%- set built = {} -%}
+    {%- endif -%}
+
+    {%- set stale = [] -%}
+    {%- for month, state in landed.items() -%}
+        {%- if built.get(month) != state -%}
+            {%- do stale.append(month) -%}
+        {%- endif -%}
+    {%- endfor -%}
+
+    {%- set obsolete = built.keys() | reject('in', landed) | list + stale -%}
+    {%- call statement('main') -%}
+        delete from {{ target }} where month in ('{{ (obsolete + ['none']) | join("', '") }}')
+    {%- endcall -%}
+
+    {%- for month in stale -%}
+        {%- do log(
+            this.identifier ~ ': ' ~ month ~ ' (' ~ loop.index ~ ' of ' ~ stale | length ~ ')',
+            info=True
+        ) -%}
+        {%- call statement('month') -%}
+            insert into {{ target }} {{ batch_of_month(sql, month, landed[month]) }}
+        {%- endcall -%}
+        {%- do adapter.commit() -%}
+    {%- endfor -%}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do persist_docs(target, model) -%}
+    {%- do adapter.commit() -%}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{% macro batch_of_month(sql, month, state) -%}
+    select
+        batch.*,
+        '{{ month }}' as month,
+        '{{ state }}' as built_from
+    from ({{ sql | replace(batch_placeholder(), month) }}) as batch
+{%- endmacro %}

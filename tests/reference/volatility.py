@@ -169,7 +169,8 @@ def _chips(x: Hour) -> dict[str, float]:
     out = {f"doc_vol_pdf{p}": weighted_quantile(r, v, p / 100) for p in PERCENTS}
     out["doc_vol_pdf90bi"] = weighted_quantile(np.abs(r), v, 0.9)
 
-    place = np.floor(BINS * (r - r.min()) / (r.max() - r.min())).astype("int64")
+    # a return within 1e-9 of an edge belongs above it: ticks put many exactly there
+    place = np.floor(BINS * (r - r.min()) / (r.max() - r.min()) + 1e-9).astype("int64")
     shares = np.zeros(BINS)
     np.add.at(shares, np.minimum(place, BINS - 1), v / total)
     out["doc_std"] = std(shares)

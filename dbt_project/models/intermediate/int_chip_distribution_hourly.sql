@@ -50,8 +50,11 @@ labelled as (
         {{ running_sums('volumes_by_return') }} as running_by_return,
         {{ running_sums('volumes_by_distance') }} as running_by_distance,
         {{ vector_map('rising_returns', 'r', 'round(r * 1e8)') }} as levels,
+        -- ticks put many returns exactly on an edge; those belong above it, whatever the last digit
         {{ vector_map(
-            'rising_returns', 'r', 'least(floor(25e0 * (r - lowest) / (highest - lowest)), 24e0)'
+            'rising_returns',
+            'r',
+            'least(floor(25e0 * (r - lowest) / (highest - lowest) + 1e-9), 24e0)'
         ) }} as bins,
         {{ vector_map('returns', 'r', 'r - mean_return') }} as offsets
     from ordered

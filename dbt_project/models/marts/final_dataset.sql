@@ -15,6 +15,18 @@ open_interest as (
     select * from {{ ref('hourly_open_interest') }}
 ),
 
+momentum as (
+    select * from {{ ref('hourly_momentum') }}
+),
+
+volatility as (
+    select * from {{ ref('hourly_volatility') }}
+),
+
+context as (
+    select * from {{ ref('hourly_context') }}
+),
+
 final as (
     select
         bars.symbol,
@@ -96,7 +108,93 @@ final as (
         open_interest.triad_basis_mean,
         open_interest.triad_basis_std,
         open_interest.triad_mark_basis,
-        open_interest.triad_last_mark_dev
+        open_interest.triad_last_mark_dev,
+        momentum.seg_head_logret,
+        momentum.seg_tail_logret,
+        momentum.seg_tail_minus_head,
+        momentum.seg_tail_share,
+        momentum.seg_tail_share_signed,
+        momentum.seg_us_open_60m_logret,
+        momentum.seg_us_open_60m_logret_last,
+        momentum.vol_top20_logret_sum,
+        momentum.vol_top20_frac,
+        momentum.vol_top20_minute_frac,
+        momentum.amihud_signed,
+        momentum.amihud_abs,
+        momentum.qrs_beta_close_per_hour,
+        momentum.qrs_beta_high_per_hour,
+        momentum.qrs_beta_low_per_hour,
+        momentum.qrs_r2_close,
+        momentum.qrs_r2_high,
+        momentum.qrs_r2_low,
+        momentum.qrs_close,
+        momentum.qrs_high,
+        momentum.qrs_low,
+        momentum.qrs_hl_beta,
+        momentum.qrs_hl_r2,
+        momentum.qrs_hl_z,
+        momentum.qrs_hl,
+        momentum.qrs_hl_rskew,
+        volatility.vol_1m_mean,
+        volatility.vol_1m_std,
+        volatility.vol_1m_cv,
+        volatility.range_ratio_1m_std,
+        volatility.log_range_1m_std,
+        volatility.min_range_ratio_max,
+        volatility.up_vol_l2,
+        volatility.down_vol_l2,
+        volatility.up_var_share,
+        volatility.down_var_share,
+        volatility.rv_std_sqrt60,
+        volatility.rv_l2,
+        volatility.rv_per_vol,
+        volatility.rv_stability_24h,
+        volatility.shape_skew,
+        volatility.shape_kurt,
+        volatility.shape_skratio,
+        volatility.shape_skewVol,
+        volatility.shape_kurtVol,
+        volatility.shape_skratioVol,
+        volatility.corr_prv,
+        volatility.corr_prvr,
+        volatility.corr_pv,
+        volatility.corr_pvd,
+        volatility.corr_pvl,
+        volatility.corr_pvr,
+        volatility.liq_amihud,
+        volatility.liq_last_5min_R,
+        volatility.liq_funding_impact,
+        volatility.liq_funding_window_share,
+        volatility.liq_top_of_hour_ratio,
+        volatility.is_funding_hour,
+        volatility.liq_range_vol_ratio,
+        volatility.liq_spread_std,
+        volatility.liq_tail_risk,
+        volatility.liq_tail_var_share,
+        volatility.doc_vol_pdf60,
+        volatility.doc_vol_pdf70,
+        volatility.doc_vol_pdf80,
+        volatility.doc_vol_pdf90,
+        volatility.doc_vol_pdf95,
+        volatility.doc_vol_pdf90bi,
+        volatility.doc_std,
+        volatility.doc_skew,
+        volatility.doc_kurt,
+        volatility.doc_vol5_ratio,
+        volatility.doc_vol10_ratio,
+        volatility.doc_vol50_ratio,
+        volatility.doc_wstd,
+        volatility.doc_wskew,
+        volatility.doc_wkurt,
+        context.returns_1h,
+        context.returns_24h,
+        context.returns_168h,
+        context.relative_volume,
+        context.turnover_ratio,
+        context.price_efficiency,
+        context.vol_regime,
+        context.cs_universe_size,
+        context.cs_coverage_frac
     from bars
     left join funding
         on
@@ -110,6 +208,18 @@ final as (
         on
             bars.symbol = open_interest.symbol
             and bars.hour_ts = open_interest.hour_ts
+    left join momentum
+        on
+            bars.symbol = momentum.symbol
+            and bars.hour_ts = momentum.hour_ts
+    left join volatility
+        on
+            bars.symbol = volatility.symbol
+            and bars.hour_ts = volatility.hour_ts
+    left join context
+        on
+            bars.symbol = context.symbol
+            and bars.hour_ts = context.hour_ts
 )
 
 select * from final

@@ -84,6 +84,16 @@ PRODUCTS = [
     ("spread", "per_q"),
 ]
 
+# A structurally possible minute.
+SOUND = (
+    (col("low") > 0)
+    & (col("low") <= col("high"))
+    & (col("open") >= col("low"))
+    & (col("open") <= col("high"))
+    & (col("close") >= col("low"))
+    & (col("close") <= col("high"))
+)
+
 
 def _by(frame: pl.DataFrame | pl.LazyFrame, key: str = "g") -> LazyGroupBy:
     """Groups of a sorted running number, in order."""
@@ -118,20 +128,12 @@ def _extremes(*names: str) -> list[pl.Expr]:
 
 def _valid_minutes(bars: pl.DataFrame) -> pl.DataFrame:
     """Structurally sound minutes with returns, quote volume and position in the hour."""
-    sound = (
-        (col("low") > 0)
-        & (col("low") <= col("high"))
-        & (col("open") >= col("low"))
-        & (col("open") <= col("high"))
-        & (col("close") >= col("low"))
-        & (col("close") <= col("high"))
-    )
     minute_of_day = (col("open_time").to_physical() // 60_000_000).cast(pl.Int32)
     same_hour = col("h") == col("h").shift()
     q = pl.coalesce("quote_volume", col("volume") * (col("high") + col("low") + col("close")) / 3)
     return (
         bars.lazy()
-        .filter(sound)
+        .filter(SOUND)
         .select(
             "h",
             (minute_of_day % 60).alias("m"),
@@ -502,24 +504,19 @@ def _us_open(bars: pl.DataFrame) -> pl.DataFrame:
         windows,
         schema={"start": bars.schema["open_time"], "end": bars.schema["open_time"]},
         orient="row",
-    ).lazy()
-    minute = (col("open_time").to_physical() // 60_000_000) % 60
-    edges = bars.lazy().filter(
-        minute.is_in([29, 30])
-        & (col("low") > 0)
-        & (col("low") <= col("high"))
-        & (col("open") >= col("low"))
-        & (col("open") <= col("high"))
-        & (col("close") >= col("low"))
-        & (col("close") <= col("high"))
     )
-    opens = edges.select("symbol", "open", start="open_time").join(window, on="start")
-    closes = edges.select("symbol", "close", "h", end="open_time")
-    return (
-        opens.join(closes, on=["symbol", "end"])
-        .select("h", seg_us_open_60m_logret=(col("close") / col("open")).log())
+    minute = (col("open_time").to_physical() // 60_000_000).cast(pl.Int32) % 60
+    edges = (
+        bars.lazy()
+        .filter((minute == 29) | (minute == 30))
+        .filter(SOUND)
+        .select("symbol", "open_time", "open", "close", "h")
         .collect()
     )
+    opens = edges.join(window, left_on="open_time", right_on="start")
+    return opens.join(
+        edges.select("symbol", "h", end="open_time", last="close"), on=["symbol", "end"]
+    ).select(h="h_right", seg_us_open_60m_logret=(col("last") / col("open")).log())
 
 
 def _across_hours(rows: pl.DataFrame, settlements: pl.LazyFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ sums over runs. Rows are the hours with any minute, taken as contiguous.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 from polars import col
@@ -18,7 +19,8 @@ from bench.factor_columns import COLUMNS, MIN_MINUTES, MIN_PAIRS, us_open_window
 
 BINS = 25
 SYMBOL_ROWS = 3_000_000
-BATCH_ROWS = 200_000
+BATCH_ROWS = 300_000
+WORKERS = pl.thread_pool_size()
 HOUR_US = 3_600_000_000
 INPUTS = ("open_time", "open", "high", "low", "close", "volume", "quote_volume")
 PDF_LEVELS = (60, 70, 80, 90, 95)
@@ -273,11 +275,13 @@ def _sorted_in_group(x: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
 
 def _quantiles(x: pl.DataFrame, value: str, levels: dict[str, float]) -> pl.DataFrame:
     """Left-inverse volume-weighted quantiles of a value sorted inside its group."""
-    share = col("v").cum_sum() / col("v").sum()
-    below = {name: (share < level - 1e-12).sum().cast(pl.Int64) for name, level in levels.items()}
+    shares = _by(x).agg(share=col("v").cum_sum() / col("v").sum()).collect()["share"].explode()
+    below = {
+        name: (col("share") < level - 1e-12).sum().cast(pl.Int64) for name, level in levels.items()
+    }
     start = col("n").cum_sum() - col("n")
     at = (
-        _by(x)
+        _by(x.select("g", shares))
         .agg(n=pl.len().cast(pl.Int64), **below)
         .select((start + pl.min_horizontal(name, col("n") - 1)).alias(name) for name in levels)
         .collect()
@@ -561,7 +565,9 @@ def _symbols_factors(bars: pl.DataFrame, settlements: pl.LazyFrame) -> pl.DataFr
         .agg(col("symbol", "hour").first())
         .with_columns(hour_ts=(col("hour") * HOUR_US).cast(bars.schema["open_time"]))
     )
-    parts = pl.concat([_full_hour_factors(part) for part in _slices(bars, BATCH_ROWS)])
+    rows = max(10_000, min(BATCH_ROWS, -(-len(bars) // WORKERS)))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        parts = pl.concat(pool.map(_full_hour_factors, _slices(bars, rows)))
     rows = (
         hours.join(parts.lazy(), on="h", how="left", maintain_order="left")
         .join(_us_open(bars).lazy(), on="h", how="left", maintain_order="left")

@@ -576,11 +576,17 @@ def _symbols_factors(bars: pl.DataFrame, settlements: pl.LazyFrame) -> pl.DataFr
     return _across_hours(rows, settlements)
 
 
-def momentum_and_volatility(
-    minutes: pl.LazyFrame, settlements: pl.LazyFrame | pl.DataFrame
-) -> pl.DataFrame:
-    """Families D and E of all symbols, sorted by symbol and hour."""
-    minutes = minutes.select("symbol", *INPUTS)
+def _in_order(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars sorted by symbol and time, which files in order already are."""
+    symbol, time = col("symbol"), col("open_time")
+    later = (symbol > symbol.shift()) | ((symbol == symbol.shift()) & (time > time.shift()))
+    if bars.select(later.fill_null(True).all()).item():
+        return bars
+    return bars.sort("symbol", "open_time")
+
+
+def _symbol_batches(minutes: pl.LazyFrame) -> list[list[str]]:
+    """The symbols in batches which fit in memory."""
     counts = minutes.group_by("symbol").len().sort("symbol").collect()
     batches: list[list[str]] = []
     size = SYMBOL_ROWS
@@ -590,9 +596,19 @@ def momentum_and_volatility(
             size = 0
         batches[-1].append(symbol)
         size += rows
+    return batches
+
+
+def momentum_and_volatility(
+    minutes: pl.LazyFrame, settlements: pl.LazyFrame | pl.DataFrame
+) -> pl.DataFrame:
+    """Families D and E of all symbols, sorted by symbol and hour."""
+    minutes = minutes.select("symbol", *INPUTS)
+    settlements = settlements.lazy()
+    if minutes.select(pl.len()).collect().item() <= SYMBOL_ROWS:
+        return _symbols_factors(_in_order(minutes.collect()), settlements)
     out = []
-    for symbols in batches:
+    for symbols in _symbol_batches(minutes):
         bars = minutes.filter(col("symbol").is_in(symbols)).collect()
-        bars = bars.sort("symbol", "open_time")
-        out.append(_symbols_factors(bars, settlements.lazy()))
+        out.append(_symbols_factors(_in_order(bars), settlements))
     return pl.concat(out)

@@ -21,6 +21,8 @@ BINS = 25
 SYMBOL_ROWS = 3_000_000
 BATCH_ROWS = 300_000
 WORKERS = pl.thread_pool_size()
+# The streaming engine was slower on groups which are slices.
+ENGINE = "in-memory"
 HOUR_US = 3_600_000_000
 INPUTS = ("open_time", "open", "high", "low", "close", "volume", "quote_volume")
 PDF_LEVELS = (60, 70, 80, 90, 95)
@@ -151,13 +153,13 @@ def _valid_minutes(bars: pl.DataFrame) -> pl.DataFrame:
             r=(col("c") / pl.when(same_hour).then(col("c").shift()).otherwise("o")).log(),
             adjacent=same_hour.fill_null(False) & (col("m") == col("m").shift() + 1),
         )
-        .collect()
+        .collect(engine=ENGINE)
     )
 
 
 def _full_hours(x: pl.DataFrame) -> pl.DataFrame:
     """The minutes of the hours with enough of them, groups numbered anew."""
-    enough = _by(x).agg(enough=pl.len() >= MIN_MINUTES).collect()["enough"]
+    enough = _by(x).agg(enough=pl.len() >= MIN_MINUTES).collect(engine=ENGINE)["enough"]
     if enough.all():
         return x
     return x.filter(enough.gather(x["g"])).with_columns(g=_runs("h"))
@@ -224,7 +226,7 @@ def _moments(x: pl.DataFrame) -> pl.DataFrame:
             v_p80=col("v").quantile(0.8, "linear"),
             v_total=col("v").sum(),
         )
-        .collect()
+        .collect(engine=ENGINE)
     )
     out = _by(_terms(x, heads)).agg(
         col("h").first(),
@@ -250,7 +252,7 @@ def _moments(x: pl.DataFrame) -> pl.DataFrame:
     out = out.with_columns(heads["v_mean"], heads["v_total"]).with_columns(
         at=col("n").cum_sum() - col("n") + col("n_head") - 1
     )
-    hours = out.collect()
+    hours = out.collect(engine=ENGINE)
     at = hours.select(pl.when(col("n_head") > 0).then("at")).to_series()
     return hours.with_columns(c_head=x["c"].gather(at), m_head=x["m"].gather(at))
 
@@ -260,22 +262,27 @@ def _heavy_minutes(x: pl.DataFrame) -> pl.DataFrame:
     top = col("i").sort_by("q", descending=True, maintain_order=True).head((pl.len() + 4) // 5)
     order = _by(x.select("g", "q", i=pl.int_range(pl.len(), dtype=pl.UInt32))).agg(top)
     return (
-        _by(x.select(col("g", "r", "q").gather(order.collect()["i"].explode())))
+        _by(x.select(col("g", "r", "q").gather(order.collect(engine=ENGINE)["i"].explode())))
         .agg(top_r=col("r").sum(), top_q=col("q").sum())
-        .collect()
+        .collect(engine=ENGINE)
     )
 
 
 def _sorted_in_group(x: pl.DataFrame, by: pl.Expr) -> pl.DataFrame:
     """The rows sorted inside their group."""
     keyed = x.select("g", by.alias("by"), i=pl.int_range(pl.len(), dtype=pl.UInt32))
-    order = _by(keyed).agg(col("i").sort_by("by")).collect()
+    order = _by(keyed).agg(col("i").sort_by("by")).collect(engine=ENGINE)
     return x.select(pl.all().gather(order["i"].explode()))
 
 
 def _quantiles(x: pl.DataFrame, value: str, levels: dict[str, float]) -> pl.DataFrame:
     """Left-inverse volume-weighted quantiles of a value sorted inside its group."""
-    shares = _by(x).agg(share=col("v").cum_sum() / col("v").sum()).collect()["share"].explode()
+    shares = (
+        _by(x)
+        .agg(share=col("v").cum_sum() / col("v").sum())
+        .collect(engine=ENGINE)["share"]
+        .explode()
+    )
     below = {
         name: (col("share") < level - 1e-12).sum().cast(pl.Int64) for name, level in levels.items()
     }
@@ -284,7 +291,7 @@ def _quantiles(x: pl.DataFrame, value: str, levels: dict[str, float]) -> pl.Data
         _by(x.select("g", shares))
         .agg(n=pl.len().cast(pl.Int64), **below)
         .select((start + pl.min_horizontal(name, col("n") - 1)).alias(name) for name in levels)
-        .collect()
+        .collect(engine=ENGINE)
     )
     return at.select(x[value].gather(at[name]).alias(name) for name in levels)
 
@@ -309,7 +316,7 @@ def _bin_moments(by_r: pl.DataFrame) -> pl.DataFrame:
             doc_skew=_div(col("m3"), col("m2") ** 1.5),
             doc_kurt=_div(col("m4"), col("m2") ** 2) - 3,
         )
-        .collect()
+        .collect(engine=ENGINE)
     )
 
 
@@ -322,12 +329,12 @@ def _top_levels(by_r: pl.DataFrame) -> pl.DataFrame:
     largest = _by(sums).agg(col("s").sort(descending=True))
     return largest.select(
         col("s").list.head(k).list.sum().alias(f"doc_vol{k}_ratio") for k in (5, 10, 50)
-    ).collect()
+    ).collect(engine=ENGINE)
 
 
 def _weighted_moments(by_r: pl.DataFrame) -> pl.DataFrame:
     """Volume-weighted central moments of the returns."""
-    mean = _by(by_r).agg(mean=(col("s") * col("r")).sum()).collect()["mean"]
+    mean = _by(by_r).agg(mean=(col("s") * col("r")).sum()).collect(engine=ENGINE)["mean"]
     d = col("d")
     return (
         _by(
@@ -342,13 +349,18 @@ def _weighted_moments(by_r: pl.DataFrame) -> pl.DataFrame:
             doc_wskew=_div(col("m3"), col("m2") ** 1.5),
             doc_wkurt=_div(col("m4"), col("m2") ** 2) - 3,
         )
-        .collect()
+        .collect(engine=ENGINE)
     )
 
 
 def _chips(x: pl.DataFrame) -> pl.DataFrame:
     """Distribution of the volume over return levels, for the hours which have one."""
-    x = x.lazy().filter(col("v") > 0).select("r", "v", hour="g", g=_runs("g")).collect()
+    x = (
+        x.lazy()
+        .filter(col("v") > 0)
+        .select("r", "v", hour="g", g=_runs("g"))
+        .collect(engine=ENGINE)
+    )
     totals = (
         _by(x)
         .agg(
@@ -357,7 +369,7 @@ def _chips(x: pl.DataFrame) -> pl.DataFrame:
             low=col("r").min(),
             high=col("r").max(),
         )
-        .collect()
+        .collect(engine=ENGINE)
     )
     varies = totals["low"] < totals["high"]
     if not varies.all():
@@ -515,7 +527,7 @@ def _us_open(bars: pl.DataFrame) -> pl.DataFrame:
         .filter((minute == 29) | (minute == 30))
         .filter(SOUND)
         .select("symbol", "open_time", "open", "close", "h")
-        .collect()
+        .collect(engine=ENGINE)
     )
     opens = edges.join(window, left_on="open_time", right_on="start")
     return opens.join(
@@ -552,7 +564,7 @@ def _across_hours(rows: pl.DataFrame, settlements: pl.LazyFrame) -> pl.DataFrame
         .with_columns(qrs_hl=col("qrs_hl_z") * col("qrs_hl_r2"))
         .with_columns(qrs_hl_rskew=col("qrs_hl") * col("qrs_hl_beta"))
         .select(COLUMNS)
-        .collect()
+        .collect(engine=ENGINE)
     )
 
 
@@ -571,7 +583,7 @@ def _symbols_factors(bars: pl.DataFrame, settlements: pl.LazyFrame) -> pl.DataFr
     rows = (
         hours.join(parts.lazy(), on="h", how="left", maintain_order="left")
         .join(_us_open(bars).lazy(), on="h", how="left", maintain_order="left")
-        .collect()
+        .collect(engine=ENGINE)
     )
     return _across_hours(rows, settlements)
 
@@ -587,7 +599,7 @@ def _in_order(bars: pl.DataFrame) -> pl.DataFrame:
 
 def _symbol_batches(minutes: pl.LazyFrame) -> list[list[str]]:
     """The symbols in batches which fit in memory."""
-    counts = minutes.group_by("symbol").len().sort("symbol").collect()
+    counts = minutes.group_by("symbol").len().sort("symbol").collect(engine=ENGINE)
     batches: list[list[str]] = []
     size = SYMBOL_ROWS
     for symbol, rows in counts.iter_rows():
@@ -605,10 +617,10 @@ def momentum_and_volatility(
     """Families D and E of all symbols, sorted by symbol and hour."""
     minutes = minutes.select("symbol", *INPUTS)
     settlements = settlements.lazy()
-    if minutes.select(pl.len()).collect().item() <= SYMBOL_ROWS:
-        return _symbols_factors(_in_order(minutes.collect()), settlements)
+    if minutes.select(pl.len()).collect(engine=ENGINE).item() <= SYMBOL_ROWS:
+        return _symbols_factors(_in_order(minutes.collect(engine=ENGINE)), settlements)
     out = []
     for symbols in _symbol_batches(minutes):
-        bars = minutes.filter(col("symbol").is_in(symbols)).collect()
+        bars = minutes.filter(col("symbol").is_in(symbols)).collect(engine=ENGINE)
         out.append(_symbols_factors(_in_order(bars), settlements))
     return pl.concat(out)

@@ -1,0 +1,1 @@
+"""Opponents and data for the factor benchmark."""

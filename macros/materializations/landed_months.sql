@@ -4,7 +4,7 @@
             month,
             count(*) || ' landings, ' || sum(rows_out) || ' rows, last ' || max(log_seq)
             || ' at ' || max(landed_at) as state
-        from {{ ref('stg_lake__landing_log') }}
+        from {{ source('lake', 'landing_log') }}
         where
             status = 'landed'
             and source || '/' || dataset in ('{{ inputs | join("', '") }}')

@@ -1,7 +1,7 @@
 {% materialization monthly, default %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
-    {%- set code = local_md5(sql) -%}
+    {%- set code = local_md5(sql ~ upstream_checksums(model)) -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -67,3 +67,13 @@
         '{{ state }}' as built_from
     from ({{ sql | replace(batch_placeholder(), month) }}) as batch
 {%- endmacro %}
+
+{#- The SQL of the models above: a change there is a change here. -#}
+{% macro upstream_checksums(node) %}
+    {%- set checksums = [] -%}
+    {%- for parent in node.depends_on.nodes if parent in graph.nodes -%}
+        {%- do checksums.append(graph.nodes[parent].checksum.checksum) -%}
+        {%- do checksums.append(upstream_checksums(graph.nodes[parent])) -%}
+    {%- endfor -%}
+    {{ return(checksums | join(' ')) }}
+{% endmacro %}

@@ -1,10 +1,17 @@
+{{ config(
+    materialized='monthly',
+    meta={'lake_inputs': ['vision/klines_1m']}
+) }}
+
 with
 hours as (
     select * from {{ ref('int_klines_hourly') }}
+    where {{ in_batch('month') }}
 ),
 
 minutes as (
     select * from {{ ref('stg_vision__klines_1m') }}
+    where {{ in_batch('month') }}
 ),
 
 -- Most hours trade in every minute; only the others need their minutes looked at.

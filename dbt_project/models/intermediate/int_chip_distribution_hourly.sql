@@ -47,8 +47,11 @@ ordered as (
 labelled as (
     select
         *,
-        {{ running_sums('volumes_by_return') }} as running_by_return,
-        {{ running_sums('volumes_by_distance') }} as running_by_distance,
+        {{ weighted_quantiles(
+            'rising_returns', 'volumes_by_return', 'volume', [60, 70, 80, 90, 95]
+        ) }} as return_quantiles,
+        {{ weighted_quantiles('rising_distances', 'volumes_by_distance', 'volume', [90]) }}
+            as distance_quantiles,
         {{ vector_map('rising_returns', 'r', 'round(r * 1e8)') }} as levels,
         -- ticks put many returns exactly on an edge; those belong above it, whatever the last digit
         {{ vector_map(
@@ -114,11 +117,9 @@ final as (
         symbol,
         hour_ts,
         {%- for p in (60, 70, 80, 90, 95) %}
-            {{ weighted_quantile('rising_returns', 'running_by_return', 'volume', p ~ 'e-2') }}
-                as doc_vol_pdf{{ p }},
+            return_quantiles.p{{ p }} as doc_vol_pdf{{ p }},
         {%- endfor %}
-        {{ weighted_quantile('rising_distances', 'running_by_distance', 'volume', '90e-2') }}
-            as doc_vol_pdf90bi,
+        distance_quantiles.p90 as doc_vol_pdf90bi,
         case when is_flat then 0e0 else sqrt(bin_m2) end as doc_std,
         case when not is_flat then bin_m3 / power(bin_m2, 1.5e0) end as doc_skew,
         case when not is_flat then bin_m4 / power(bin_m2, 2) - 3e0 end as doc_kurt,

@@ -1,4 +1,3 @@
--- depends_on: {{ ref('stg_lake__landing_log') }}
 {{ config(
     materialized='monthly',
     meta={'lake_inputs': ['vision/klines_1m']}

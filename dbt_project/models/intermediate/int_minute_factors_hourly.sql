@@ -1,4 +1,3 @@
--- depends_on: {{ ref('stg_lake__landing_log') }}
 {{ config(
     materialized='monthly',
     meta={'lake_inputs': ['vision/klines_1m']}
@@ -63,7 +62,7 @@ final as (
         volatility.corr_pvd,
         volatility.corr_pvl,
         volatility.corr_pvr,
-        volatility.liq_amihud,
+        momentum.amihud_abs / nullif(volatility.n_quoted_minutes, 0) as liq_amihud,
         volatility.liq_last_5min_r,
         volatility.liq_funding_impact,
         volatility.liq_top_of_hour_ratio,

@@ -9,12 +9,19 @@ prepared as (
     select
         *,
         {{ vector_sum('quote_volumes') }} as quote_volume,
-        {{ vector_largest_first('volumes') }} as volumes_largest_first,
-        {{ vector_largest_first('quote_volumes') }} as quote_volumes_largest_first,
         cast(ceil(n_minutes / 5e0) as int) as n_leaders,
         {{ vector_size(vector_filter('minutes', 'minute', 'minute < 45')) }} as n_head,
-        {{ vector_filter('positions', 'i', vector_item('quote_volumes', 'i') ~ ' > 0') }}
-            as quoted_positions,
+        -- the leaders and what ties with the last of them: nothing lies between the 80 % quantile and
+        -- the smallest volume at or above it
+        {{ vector_filter(
+            'positions', 'i', vector_item('quote_volumes', 'i') ~ ' >= quote_volume_p80'
+        ) }} as candidates,
+        {{ vector_map(
+            'positions',
+            'i',
+            'case when ' ~ vector_item('quote_volumes', 'i') ~ ' > 0 then 1e6 * '
+            ~ vector_item('returns', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i') ~ ' end'
+        ) }} as moves_per_money,
         {{ vector_map('closes', 'price', 'ln(price)') }} as log_closes,
         {{ vector_map('highs', 'price', 'ln(price)') }} as log_highs,
         {{ vector_map('lows', 'price', 'ln(price)') }} as log_lows,
@@ -27,13 +34,11 @@ prepared as (
 ranked as (
     select
         *,
-        {{ vector_item('opens', '1') }} as first_open,
         {{ vector_item('closes', 'n_minutes') }} as last_close,
         case when n_head > 0 then {{ vector_item('closes', 'n_head') }} end as head_close,
         case when n_head > 0 then {{ vector_item('minutes', 'n_head') }} end as last_head_minute,
         {{ vector_item('minutes', 'n_minutes') }} as last_minute,
-        {{ vector_item('volumes_largest_first', 'n_leaders') }} as volume_threshold,
-        {{ vector_item('quote_volumes_largest_first', 'n_leaders') }} as quote_volume_threshold,
+        {{ vector_min(vector_pick('quote_volumes', 'candidates')) }} as threshold,
         {{ vector_mean('log_closes') }} as mean_log_closes,
         {{ vector_mean('log_highs') }} as mean_log_highs,
         {{ vector_mean('log_lows') }} as mean_log_lows,
@@ -48,16 +53,22 @@ split as (
     select
         *,
         last_head_minute >= 40 and last_minute >= 55 as has_segment_ends,
-        {{ vector_filter(
-            'positions', 'i', vector_item('quote_volumes', 'i') ~ ' > quote_volume_threshold'
-        ) }} as above_positions,
-        {{ vector_filter(
-            'positions', 'i', vector_item('quote_volumes', 'i') ~ ' = quote_volume_threshold'
-        ) }} as threshold_positions,
+        {{ vector_filter('candidates', 'i', vector_item('quote_volumes', 'i') ~ ' > threshold') }}
+            as above,
+        {{ vector_filter('candidates', 'i', vector_item('quote_volumes', 'i') ~ ' = threshold') }}
+            as tied,
         {{ vector_map('log_closes', 'x', 'x - mean_log_closes') }} as d_log_closes,
         {{ vector_map('log_highs', 'x', 'x - mean_log_highs') }} as d_log_highs,
         {{ vector_map('log_lows', 'x', 'x - mean_log_lows') }} as d_log_lows
     from ranked
+),
+
+led as (
+    select
+        *,
+        {{ vector_concat('above', vector_slice('tied', '1', 'n_leaders - ' ~ vector_size('above'))) }}
+            as leaders
+    from split
 ),
 
 final as (
@@ -68,35 +79,15 @@ final as (
         case when has_segment_ends then ln(head_close / first_open) end as seg_head_logret,
         case when has_segment_ends then ln(last_close / head_close) end as seg_tail_logret,
         case
-            when quote_volume > 0
-                then {{ vector_sum(vector_pick('returns', 'above_positions')) }}
-                + {{ vector_sum(vector_pick('returns', vector_slice(
-                    'threshold_positions', '1', 'n_leaders - ' ~ vector_size('above_positions')
-                ))) }}
+            when quote_volume > 0 then {{ vector_sum(vector_pick('returns', 'leaders')) }}
         end as vol_top20_logret_sum,
-        {{ safe_div(
-            vector_sum(vector_slice('quote_volumes_largest_first', '1', 'n_leaders')),
-            'quote_volume'
-        ) }} as vol_top20_frac,
-        {{ vector_size(vector_filter('volumes', 'v', 'v >= volume_threshold')) }}
+        {{ safe_div(vector_sum(vector_pick('quote_volumes', 'leaders')), 'quote_volume') }}
+            as vol_top20_frac,
+        {{ vector_size(vector_filter('volumes', 'v', 'v >= volume_p80')) }}
         / cast(n_minutes as double) as vol_top20_minute_frac,
-        case
-            when quote_volume > 0
-                then {{ vector_sum(vector_map(
-                    'quoted_positions',
-                    'i',
-                    '1e6 * ' ~ vector_item('returns', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i')
-                )) }}
-        end as amihud_signed,
-        case
-            when quote_volume > 0
-                then {{ vector_sum(vector_map(
-                    'quoted_positions',
-                    'i',
-                    '1e6 * abs(' ~ vector_item('returns', 'i') ~ ') / '
-                    ~ vector_item('quote_volumes', 'i')
-                )) }}
-        end as amihud_abs,
+        case when quote_volume > 0 then {{ vector_sum('moves_per_money') }} end as amihud_signed,
+        case when quote_volume > 0 then {{ vector_sum(vector_map('moves_per_money', 'x', 'abs(x)')) }} end
+            as amihud_abs,
         60e0 * {{ slope('d_log_closes', 'd_minutes') }} as qrs_beta_close_per_hour,
         60e0 * {{ slope('d_log_highs', 'd_minutes') }} as qrs_beta_high_per_hour,
         60e0 * {{ slope('d_log_lows', 'd_minutes') }} as qrs_beta_low_per_hour,
@@ -107,7 +98,7 @@ final as (
             when {{ dispersion('d_highs') }} > 0 then {{ slope('d_highs', 'd_lows') }}
         end as qrs_hl_beta,
         {{ r_squared('d_highs', 'd_lows') }} as qrs_hl_r2
-    from split
+    from led
 )
 
 select * from final

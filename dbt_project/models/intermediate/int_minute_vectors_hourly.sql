@@ -21,7 +21,9 @@ hours as (
         symbol,
         hour_ts,
         {{ vector_of('minute_of_hour') }} as minute,
-        {{ vector_of('open') }} as open,
+        min_by(open, minute_of_hour) as first_open,
+        {{ pct('volume', 0.8) }} as volume_p80,
+        {{ pct('quote_volume', 0.8) }} as quote_volume_p80,
         {{ vector_of('high') }} as high,
         {{ vector_of('low') }} as low,
         {{ vector_of('close') }} as close,
@@ -37,15 +39,17 @@ ordered as (
     select
         symbol,
         hour_ts,
+        first_open,
+        volume_p80,
+        quote_volume_p80,
         {{ vector_size('minute') }} as n_minutes,
         {{ vector_positions('minute') }} as positions,
-        {{ vector_sorted_by('minute', 'minute') }} as minutes,
-        {{ vector_sorted_by('open', 'minute') }} as opens,
-        {{ vector_sorted_by('high', 'minute') }} as highs,
-        {{ vector_sorted_by('low', 'minute') }} as lows,
-        {{ vector_sorted_by('close', 'minute') }} as closes,
-        {{ vector_sorted_by('volume', 'minute') }} as volumes,
-        {{ vector_sorted_by('quote_volume', 'minute') }} as quote_volumes
+        {{ vector_in_order('minute', 'minute') }} as minutes,
+        {{ vector_in_order('high', 'minute') }} as highs,
+        {{ vector_in_order('low', 'minute') }} as lows,
+        {{ vector_in_order('close', 'minute') }} as closes,
+        {{ vector_in_order('volume', 'minute') }} as volumes,
+        {{ vector_in_order('quote_volume', 'minute') }} as quote_volumes
     from hours
 ),
 
@@ -56,7 +60,7 @@ final as (
             'positions',
             'i',
             'ln(' ~ vector_item('closes', 'i') ~ ' / case when i = 1 then '
-            ~ vector_item('opens', '1') ~ ' else ' ~ vector_item('closes', 'i - 1') ~ ' end)'
+            ~ 'first_open else ' ~ vector_item('closes', 'i - 1') ~ ' end)'
         ) }} as returns
     from ordered
 )

@@ -21,16 +21,10 @@ located as (
             'case when i = 1 then false else ' ~ vector_item('minutes', 'i') ~ ' = '
             ~ vector_item('minutes', 'i - 1') ~ ' + 1 end'
         ) }} as pair_positions,
-        {{ vector_filter('positions', 'i', vector_item('quote_volumes', 'i') ~ ' > 0') }}
-            as quoted_positions,
-        {{ vector_filter('positions', 'i', vector_item('minutes', 'i') ~ ' < 5') }}
-            as first_5_positions,
-        {{ vector_filter('positions', 'i', vector_item('minutes', 'i') ~ ' < 10') }}
-            as first_10_positions,
-        {{ vector_filter('positions', 'i', vector_item('minutes', 'i') ~ ' >= 50') }}
-            as last_10_positions,
-        {{ vector_filter('positions', 'i', vector_item('minutes', 'i') ~ ' >= 55') }}
-            as last_5_positions
+        {%- for minute in (5, 10, 50, 55) %}
+            {{ vector_size(vector_filter('minutes', 'm', 'm < ' ~ minute)) }}
+                as n_before_{{ minute }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from vectors
 ),
 
@@ -50,17 +44,18 @@ derived as (
         hour_ts,
         n_minutes,
         returns,
-        squared_returns,
         volumes,
         quote_volumes,
         closes,
-        quoted_positions,
+        positions,
         {{ vector_sum('volumes') }} as volume,
         {{ vector_sum('quote_volumes') }} as quote_volume,
-        {{ vector_sum(vector_pick('volumes', 'first_5_positions')) }} as volume_first_5,
-        {{ vector_sum(vector_pick('volumes', 'first_10_positions')) }} as volume_first_10,
-        {{ vector_sum(vector_pick('volumes', 'last_5_positions')) }} as volume_last_5,
-        {{ vector_sum(vector_pick('squared_returns', 'last_10_positions')) }} as tail_variance,
+        {{ vector_size(vector_filter('quote_volumes', 'q', 'q > 0')) }} as n_quoted_minutes,
+        {{ vector_sum(vector_slice('volumes', '1', 'n_before_5')) }} as volume_first_5,
+        {{ vector_sum(vector_slice('volumes', '1', 'n_before_10')) }} as volume_first_10,
+        {{ vector_sum(vector_slice('volumes', 'n_before_55 + 1', 'n_minutes')) }} as volume_last_5,
+        {{ vector_sum(vector_slice('squared_returns', 'n_before_50 + 1', 'n_minutes')) }}
+            as tail_variance,
         {{ vector_map(
             'positions', 'i', vector_item('highs', 'i') ~ ' / ' ~ vector_item('lows', 'i')
         ) }} as range_ratios,
@@ -133,6 +128,7 @@ final as (
     select
         symbol,
         hour_ts,
+        n_quoted_minutes,
         volume,
         volume_first_5,
         volume_last_5,
@@ -169,20 +165,16 @@ final as (
         {{ correlation('d_burst_closes', 'd_bursts') }} as corr_pvr,
 
         -- liquidity
-        {{ vector_mean(vector_map(
-            'quoted_positions',
-            'i',
-            '1e6 * abs(' ~ vector_item('returns', 'i') ~ ') / ' ~ vector_item('quote_volumes', 'i')
-        )) }} as liq_amihud,
         {{ safe_div('volume_last_5', 'volume') }} as liq_last_5min_r,
         {{ safe_div('volume_first_5 + volume_last_5', 'volume') }} as liq_funding_impact,
         {{ safe_div('volume_first_10', 'volume') }} as liq_top_of_hour_ratio,
-        {{ vector_mean(vector_map(
-            'quoted_positions',
+        {{ vector_sum(vector_map(
+            'positions',
             'i',
-            '1e6 * ' ~ vector_item('relative_ranges', 'i') ~ ' / '
-            ~ vector_item('quote_volumes', 'i')
-        )) }} as liq_range_vol_ratio,
+            'case when ' ~ vector_item('quote_volumes', 'i') ~ ' > 0 then 1e6 * '
+            ~ vector_item('relative_ranges', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i')
+            ~ ' end'
+        )) }} / nullif(n_quoted_minutes, 0) as liq_range_vol_ratio,
         {{ dispersion('d_relative_ranges') }} as liq_spread_std,
         {{ safe_div('tail_variance', 'up_variance + down_variance') }} as liq_tail_var_share
     from moments

@@ -1,6 +1,12 @@
+{{ config(
+    materialized='monthly',
+    meta={'lake_inputs': ['vision/premium_index_klines_1m']}
+) }}
+
 with
 minutes as (
     select * from {{ ref('stg_vision__premium_index_klines_1m') }}
+    where {{ in_batch('month') }}
 ),
 
 final as (

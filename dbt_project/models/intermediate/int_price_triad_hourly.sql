@@ -1,14 +1,26 @@
+{{ config(
+    materialized='monthly',
+    meta={'lake_inputs': [
+        'vision/klines_1m',
+        'vision/mark_price_klines_1m',
+        'vision/index_price_klines_1m',
+    ]}
+) }}
+
 with
 last_price as (
     select * from {{ ref('stg_vision__klines_1m') }}
+    where {{ in_batch('month') }}
 ),
 
 mark_price as (
     select * from {{ ref('stg_vision__mark_price_klines_1m') }}
+    where {{ in_batch('month') }}
 ),
 
 index_price as (
     select * from {{ ref('stg_vision__index_price_klines_1m') }}
+    where {{ in_batch('month') }}
 ),
 
 -- Only the last five minutes of an hour can close it.

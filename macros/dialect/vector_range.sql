@@ -1,0 +1,11 @@
+{% macro vector_range(first, end) %}
+    {{- return(adapter.dispatch('vector_range')(first, end)) -}}
+{% endmacro %}
+
+{% macro default__vector_range(first, end) -%}
+    range({{ first }}, {{ end }})
+{%- endmacro %}
+
+{% macro spark__vector_range(first, end) -%}
+    sequence({{ first }}, {{ end }} - 1)
+{%- endmacro %}

@@ -10,7 +10,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from ingest.config import Config
+from ingest.config import PROJECT_ROOT, Config
 from ingest.datasets import DATASETS
 from ingest.lake import Lake
 from ingest.run import Options, Summary, ingest_archive
@@ -35,8 +35,12 @@ class Warehouse:
         return read(self.path, query)
 
     def inputs(self) -> dict[str, pd.DataFrame]:
-        """The lake as data frames, one per dataset, with column ``symbol``."""
-        frames = {}
+        """The lake as data frames, one per dataset, with column ``symbol``; and the holidays."""
+        frames = {
+            "us_market_holidays": pd.read_csv(
+                PROJECT_ROOT / "dbt_project/seeds/us_market_holidays.csv"
+            )
+        }
         for name in DATASETS:
             glob = f"{self.lake}/vision/{name}/symbol=*/month=*/data.parquet"
             order = "file_date, file_row" if name == "metrics" else "1"

@@ -1,4 +1,4 @@
-"""Every column of A, B, C and M equals an independent implementation."""
+"""Every column of every family equals an independent implementation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ MARTS = {
     "B": "hourly_funding",
     "C": "hourly_cleaned",
     "M": "hourly_open_interest",
+    "D": "hourly_momentum",
+    "E": "hourly_volatility",
+    "X": "hourly_context",
 }
 
 

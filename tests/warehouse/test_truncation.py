@@ -16,7 +16,16 @@ from tests.build import dbt, read
 from tests.conftest import Warehouse
 from tests.reference import compare
 
-MARTS = ["hourly_bars", "hourly_funding", "hourly_cleaned", "hourly_open_interest", "final_dataset"]
+MARTS = [
+    "hourly_bars",
+    "hourly_funding",
+    "hourly_cleaned",
+    "hourly_open_interest",
+    "hourly_momentum",
+    "hourly_volatility",
+    "hourly_context",
+    "final_dataset",
+]
 
 # When a row of a dataset is known, as SQL over its columns.
 KNOWN_AT = {

@@ -22,9 +22,9 @@ prepared as (
             'case when ' ~ vector_item('quote_volumes', 'i') ~ ' > 0 then 1e6 * '
             ~ vector_item('returns', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i') ~ ' end'
         ) }} as moves_per_money,
-        {{ vector_map('closes', 'price', 'ln(price)') }} as log_closes,
-        {{ vector_map('highs', 'price', 'ln(price)') }} as log_highs,
-        {{ vector_map('lows', 'price', 'ln(price)') }} as log_lows,
+        {{ vector_map('closes', 'price', log_ratio('price', 'first_open')) }} as log_closes,
+        {{ vector_map('highs', 'price', log_ratio('price', 'first_open')) }} as log_highs,
+        {{ vector_map('lows', 'price', log_ratio('price', 'first_open')) }} as log_lows,
         {{ vector_mean('minutes') }} as mean_minutes,
         {{ vector_mean('highs') }} as mean_highs,
         {{ vector_mean('lows') }} as mean_lows
@@ -76,8 +76,8 @@ final as (
         symbol,
         hour_ts,
         n_minutes,
-        case when has_segment_ends then ln(head_close / first_open) end as seg_head_logret,
-        case when has_segment_ends then ln(last_close / head_close) end as seg_tail_logret,
+        case when has_segment_ends then {{ log_ratio('head_close', 'first_open') }} end as seg_head_logret,
+        case when has_segment_ends then {{ log_ratio('last_close', 'head_close') }} end as seg_tail_logret,
         case
             when quote_volume > 0 then {{ vector_sum(vector_pick('returns', 'leaders')) }}
         end as vol_top20_logret_sum,

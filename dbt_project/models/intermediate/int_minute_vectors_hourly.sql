@@ -53,16 +53,21 @@ ordered as (
     from hours
 ),
 
+stepped as (
+    select
+        *,
+        {{ vector_concat(vector_literal('first_open'), vector_slice('closes', '1', 'n_minutes - 1')) }}
+            as previous_closes
+    from ordered
+),
+
 final as (
     select
         *,
-        {{ vector_map(
-            'positions',
-            'i',
-            'ln(' ~ vector_item('closes', 'i') ~ ' / case when i = 1 then '
-            ~ 'first_open else ' ~ vector_item('closes', 'i - 1') ~ ' end)'
-        ) }} as returns
-    from ordered
+        {{ vector_map('positions', 'i', log_ratio(
+            vector_item('closes', 'i'), vector_item('previous_closes', 'i')
+        )) }} as returns
+    from stepped
 )
 
 select * from final

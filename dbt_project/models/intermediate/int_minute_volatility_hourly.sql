@@ -59,9 +59,9 @@ derived as (
         {{ vector_map(
             'positions', 'i', vector_item('highs', 'i') ~ ' / ' ~ vector_item('lows', 'i')
         ) }} as range_ratios,
-        {{ vector_map(
-            'positions', 'i', 'ln(' ~ vector_item('highs', 'i') ~ ' / ' ~ vector_item('lows', 'i') ~ ')'
-        ) }} as log_ranges,
+        {{ vector_map('positions', 'i', log_ratio(
+            vector_item('highs', 'i'), vector_item('lows', 'i')
+        )) }} as log_ranges,
         {{ vector_map(
             'positions',
             'i',

@@ -1,0 +1,158 @@
+"""Incremental equals full: whatever the order of landing, and whatever comes late."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from ingest.lake import Lake
+from tests.build import dbt, read, try_dbt
+from tests.conftest import Warehouse
+from tests.lakes import land
+from tests.reference import compare
+
+ORDER = ["2024-02", "2024-03", "2024-01"]  # the middle first, the oldest last
+MONTHLY = {
+    "int_klines_hourly",
+    "int_active_gaps_hourly",
+    "int_minute_factors_hourly",
+    "int_premium_hourly",
+    "int_price_triad_hourly",
+    "int_basis_hourly",
+}
+OF_LAST_PRICES = MONTHLY - {"int_premium_hourly"}
+HOURLY = MONTHLY | {
+    "hourly_bars",
+    "hourly_funding",
+    "hourly_cleaned",
+    "hourly_open_interest",
+    "hourly_momentum",
+    "hourly_volatility",
+    "hourly_context",
+    "final_dataset",
+    "final_dataset_metrics_complete",
+}
+
+
+def land_month(source: Path, target: Path, month: str) -> None:
+    """What a run that asked for this month only would have left in the lake."""
+    Lake(target).prepare("vision")
+    for path in source.glob(f"vision/*/symbol=*/month={month}/data.parquet"):
+        goal = target / path.relative_to(source)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, goal)
+    for path in sorted((source / "_log").glob("*.jsonl")):
+        lines = [x for x in path.read_text().splitlines() if json.loads(x)["month"] == month]
+        with (target / "_log" / path.name).open("a") as log:
+            log.writelines(line + "\n" for line in lines)
+
+
+def run(lake: Path, warehouse: Path, *args: str) -> dict[str, set[str]]:
+    """Build all but the quality tables; returns which months each model was built for."""
+    out = dbt(lake, warehouse, "build", "--exclude", "path:dbt_project/models/quality",
+              "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test",
+              *args)  # fmt: skip
+    built: dict[str, set[str]] = {}
+    for model, month in re.findall(r"(int_\w+): (\d{4}-\d{2}) \(\d+ of \d+\)", out):
+        built.setdefault(model, set()).add(month)
+    return built
+
+
+def check_same(left: Path, right: Path, tables: set[str] = HOURLY) -> None:
+    for table in sorted(tables):
+        frames = [read(p, table).drop(columns="built_from", errors="ignore") for p in (left, right)]
+        differences = compare(*frames, rel=1e-12, floor=0)
+        assert not differences, f"{table}: " + "\n".join(str(d) for d in differences)
+
+
+@pytest.fixture(scope="module")
+def grown(sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A lake that grew month by month in an odd order, built after each."""
+    folder = tmp_path_factory.mktemp("grown")
+    lake, warehouse = folder / "lake", folder / "w.duckdb"
+    for month in ORDER:
+        land_month(sandbox.lake, lake, month)
+        assert run(lake, warehouse) == {model: {month} for model in MONTHLY}
+    return lake, warehouse
+
+
+def test_months_in_any_order_equal_one_build(sandbox: Warehouse, grown: tuple[Path, Path]):
+    check_same(sandbox.path, grown[1])
+
+
+def test_nothing_new_builds_nothing(grown: tuple[Path, Path]):
+    assert run(*grown, "--select", "config.materialized:monthly") == {}
+
+
+def test_a_late_correction_rebuilds_its_month_and_what_its_windows_reach(
+    grown: tuple[Path, Path], tmp_path: Path
+):
+    lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
+    shutil.copytree(grown[0], lake)
+    shutil.copy(grown[1], warehouse)
+    before = read(warehouse, "final_dataset")
+
+    minutes = duckdb.sql(
+        f"""select * exclude (month) from read_parquet(
+            '{lake}/vision/klines_1m/symbol=BTCUSDT/month=2024-02/data.parquet',
+            hive_partitioning = true, hive_types = {{'symbol': varchar, 'month': varchar}})"""
+    ).df()
+    late = minutes["open_time"] == pd.Timestamp("2024-02-10 03:20")
+    assert late.sum() == 1
+    minutes.loc[late, "volume"] *= 50
+    land(lake, minutes)
+
+    assert run(lake, warehouse) == {model: {"2024-02"} for model in OF_LAST_PRICES}
+    after = read(warehouse, "final_dataset")
+    hour = pd.Timestamp("2024-02-10 03:00")
+    for symbol in after["symbol"].unique():
+        for frame_before, frame_after, same in (
+            (before[before["hour_ts"] < hour], after[after["hour_ts"] < hour], True),
+            (
+                before[before["hour_ts"] == hour],
+                after[after["hour_ts"] == hour],
+                symbol != "BTCUSDT",
+            ),
+        ):
+            differences = compare(
+                frame_before[frame_before["symbol"] == symbol],
+                frame_after[frame_after["symbol"] == symbol],
+                rel=1e-12,
+                floor=0,
+            )
+            assert bool(differences) != same, (symbol, differences)
+
+    run(lake, tmp_path / "full.duckdb")
+    check_same(warehouse, tmp_path / "full.duckdb")
+
+
+def test_a_build_that_broke_off_goes_on_where_it_stopped(grown: tuple[Path, Path], tmp_path: Path):
+    lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
+    shutil.copytree(grown[0], lake)
+    path = lake / "vision/klines_1m/symbol=BTCUSDT/month=2024-03/data.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(len(whole) - 8) + whole[-4:])
+    only = ("--select", "+int_minute_factors_hourly")
+    broken = try_dbt(lake, warehouse, "run", *only)
+    assert broken.returncode != 0
+    assert "month=2024-03" in broken.stdout
+    months = read(warehouse, "select distinct month from int_minute_factors_hourly order by month")
+    assert list(months["month"]) == ["2024-01", "2024-02"]
+
+    path.write_bytes(whole)
+    assert run(lake, warehouse, *only) == {"int_minute_factors_hourly": {"2024-03"}}
+    check_same(grown[1], warehouse, {"int_minute_factors_hourly"})
+
+
+def test_full_refresh_builds_every_month_again(grown: tuple[Path, Path], tmp_path: Path):
+    lake, warehouse = grown[0], tmp_path / "w.duckdb"
+    shutil.copy(grown[1], warehouse)
+    built = run(lake, warehouse, "--full-refresh", "--select", "config.materialized:monthly")
+    assert built == {model: set(ORDER) for model in MONTHLY}
+    check_same(grown[1], warehouse, MONTHLY)

@@ -12,6 +12,7 @@ import polars as pl
 
 from bench import factors_pandas, factors_polars, minutes
 from bench.factor_columns import COLUMNS
+from ingest.lake import Lake
 
 SYMBOLS = ("ALPHAUSDT", "BETAUSDT")
 MONTH = "2024-03"
@@ -82,7 +83,7 @@ def main() -> int:
     settlements = minutes.settlements(SYMBOLS, [MONTH]).to_pandas()
     late = settlements[settlements["settle_time"] >= "2024-03-10"]
     with tempfile.TemporaryDirectory() as folder:
-        minutes.write(Path(folder), SYMBOLS, [MONTH], seed=7)
+        minutes.write(Lake(Path(folder)), SYMBOLS, [MONTH], seed=7)
         parts = []
         for symbol in SYMBOLS:
             path = f"vision/klines_1m/symbol={symbol}/month={MONTH}/data.parquet"

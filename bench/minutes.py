@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from ingest.datasets import DATASETS
+from ingest.lake import Lake, LandingLog, LandingRecord, write_parquet
 
 OUTAGES_A_MONTH = 3
 
@@ -72,6 +73,9 @@ def month_of_minutes(
             "low": low,
             "close": close,
             "volume": volume,
+            "close_time": pa.array(
+                open_time.astype("datetime64[us]") + np.timedelta64(59_999_000, "us")
+            ),
             "quote_volume": quote,
             "trade_count": trades.astype(np.int64),
             "taker_buy_volume": np.round(volume * taker, 3),
@@ -81,8 +85,10 @@ def month_of_minutes(
     return table.filter(pa.array(~_missing(rng, n))), float(close[-1])
 
 
-def write(folder: Path, symbols: Sequence[str], months: Sequence[str], seed: int) -> int:
-    """Write `vision/klines_1m` below the folder; the number of rows."""
+def write(lake: Lake, symbols: Sequence[str], months: Sequence[str], seed: int) -> int:
+    """Land klines_1m, and funding every eight hours; returns the number of minutes."""
+    lake.prepare("vision")
+    log = LandingLog(lake.log_folder, "vision")
     rows = 0
     for symbol in symbols:
         rng = np.random.default_rng([seed, zlib.crc32(symbol.encode())])
@@ -90,21 +96,35 @@ def write(folder: Path, symbols: Sequence[str], months: Sequence[str], seed: int
         tick = 10.0 ** np.floor(np.log10(price) - 4)
         for month in sorted(months):
             table, price = month_of_minutes(month, price, tick, rng)
-            path = folder / "vision" / "klines_1m" / f"symbol={symbol}" / f"month={month}"
-            path.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, path / "data.parquet", compression="zstd")
             rows += table.num_rows
+            times = settle_times(month)
+            funding = {
+                "calc_time": times,
+                "funding_interval_hours": np.full(len(times), 8),
+                "last_funding_rate": rng.normal(1e-4, 1e-4, len(times)),
+            }
+            for dataset, columns in (("klines_1m", table), ("funding_rate", pa.table(funding))):
+                spec = DATASETS[dataset]
+                whole = columns.select(spec.schema.names).cast(spec.schema)
+                size, digest = write_parquet(lake.partition(dataset, symbol, month), whole, spec)
+                log.append(
+                    LandingRecord(
+                        "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
+                        rows_out=whole.num_rows, parquet_bytes=size, parquet_sha256=digest,
+                    )
+                )  # fmt: skip
+    log.close()
     return rows
 
 
-def settlements(symbols: Sequence[str], months: Sequence[str], every_hours: int = 8) -> pa.Table:
-    """Funding settlements of the months, one every `every_hours` hours."""
-    times = np.concatenate(
-        [
-            np.arange(*_month_starts(month), np.timedelta64(every_hours * 60, "m"))
-            for month in sorted(months)
-        ]
-    ).astype("datetime64[us]")
+def settle_times(month: str) -> np.ndarray:
+    """Funding settlements of a month, one every eight hours."""
+    return np.arange(*_month_starts(month), np.timedelta64(480, "m")).astype("datetime64[us]")
+
+
+def settlements(symbols: Sequence[str], months: Sequence[str]) -> pa.Table:
+    """The same settlements as a table of symbol and settle_time."""
+    times = np.concatenate([settle_times(month) for month in sorted(months)])
     return pa.table(
         {
             "symbol": np.repeat(np.array(symbols, dtype=object), len(times)),

@@ -78,8 +78,9 @@ def test_marts_have_contracts_keys_and_unit_tests(manifest: dict[str, Any]):
         if node["name"] not in ("reconciliation",):
             assert node["unique_id"] in tested, node["name"]
     with_unit_tests = {u["model"] for u in manifest["unit_tests"].values()}
-    for mart in ("hourly_bars", "hourly_funding", "hourly_cleaned", "hourly_open_interest"):
-        assert mart in with_unit_tests
+    for node in models(manifest, "marts"):
+        if node["name"].startswith("hourly_"):
+            assert node["name"] in with_unit_tests
 
 
 def test_marts_describe_every_column_they_have(manifest: dict[str, Any]):
@@ -96,6 +97,26 @@ def test_only_staging_reads_sources(manifest: dict[str, Any]):
     for node in models(manifest, "models"):
         if any(p.startswith("source.") for p in node["depends_on"]["nodes"]):
             assert "/staging/" in node["original_file_path"], node["name"]
+
+
+def test_monthly_models_name_the_datasets_that_they_read(manifest: dict[str, Any]):
+    """What they name is what they watch: a dataset left out would never be built again."""
+
+    def read_by(name: str) -> set[str]:
+        found = set()
+        for parent in manifest["nodes"][name]["depends_on"]["nodes"]:
+            if parent.startswith("source."):
+                found.add(parent.split(".", 2)[2].replace(".", "/"))
+            else:
+                found |= read_by(parent)
+        return found
+
+    monthly = [n for n in models(manifest, "models") if n["config"]["materialized"] == "monthly"]
+    assert len(monthly) >= 6
+    for node in monthly:
+        assert set(node["config"]["meta"]["lake_inputs"]) == read_by(node["unique_id"])
+        columns = set(node["columns"])
+        assert {"month", "built_from"} <= columns, node["name"]
 
 
 BANNED = {

@@ -1,0 +1,167 @@
+"""Families D and E of the same minutes: ours, pandas, polars, and the machine's own limit.
+
+    python -m bench.run --symbols 90 --months 2 --rounds 3
+
+Every candidate is a process of its own, one after the other, each round anew; the median counts.
+Ours is a `dbt run` into an empty warehouse; its time is that of its models, without the start of
+dbt, which is printed beside it. pandas gets a few symbols only and is compared per minute and core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import minutes
+from ingest.config import PROJECT_ROOT
+from ingest.lake import Lake
+
+CORES = 2
+PANDAS_SYMBOLS = 2
+MODELS = "+hourly_momentum +hourly_volatility"
+
+
+def bars_of(lake: Path, symbol: str = "*") -> str:
+    return f"{lake}/vision/klines_1m/symbol={symbol}/month=2*/data.parquet"
+
+
+def scan(lake: Path, symbols: list[str], months: list[str]) -> None:
+    """Read every column and add it up: what no implementation can beat."""
+    import duckdb
+
+    duckdb.sql(
+        f"""select sum(open), sum(high), sum(low), sum(close), sum(volume), sum(quote_volume)
+        from '{bars_of(lake)}'"""
+    ).fetchall()
+
+
+def in_pandas(lake: Path, symbols: list[str], months: list[str]) -> None:
+    """Symbol after symbol, as such pipelines do."""
+    import pandas as pd
+
+    from bench.factors_pandas import momentum_and_volatility
+
+    settlements = minutes.settlements(symbols, months).to_pandas()
+    for symbol in symbols[:PANDAS_SYMBOLS]:
+        parts = [
+            pd.read_parquet(bars_of(lake, symbol).replace("month=2*", f"month={month}"))
+            for month in months
+        ]
+        bars = pd.concat(parts, ignore_index=True).assign(symbol=symbol)
+        momentum_and_volatility(bars, settlements[settlements["symbol"] == symbol])
+
+
+def in_polars(lake: Path, symbols: list[str], months: list[str]) -> None:
+    """All symbols, on all cores."""
+    import polars as pl
+
+    from bench.factors_polars import momentum_and_volatility
+
+    momentum_and_volatility(
+        pl.scan_parquet(bars_of(lake), hive_partitioning=True),
+        pl.DataFrame(minutes.settlements(symbols, months)),
+    )
+
+
+def ours(lake: Path, symbols: list[str], months: list[str]) -> None:
+    """Everything that D and E need, from the lake into an empty warehouse."""
+    target = lake.with_suffix(".target")
+    warehouse = lake.with_suffix(".duckdb")
+    warehouse.unlink(missing_ok=True)
+    for command in ("seed", "run"):
+        select = ["--select", *MODELS.split()] if command == "run" else []
+        subprocess.run(
+            [Path(sys.executable).with_name("dbt"), "--quiet", command, *select,
+             "--target-path", target, "--log-path", target],
+            cwd=PROJECT_ROOT, check=True,
+            env={**os.environ, "PERP_LAKE": str(lake), "PERP_WAREHOUSE": str(warehouse)},
+        )  # fmt: skip
+
+
+CANDIDATES = {"scan": scan, "ours": ours, "polars": in_polars, "pandas": in_pandas}
+
+
+def measure(name: str, lake: Path, symbols: list[str], months: list[str]) -> dict[str, float]:
+    """Run one candidate in a process of its own: seconds, CPU seconds, peak memory in GB."""
+    command = [sys.executable, "-m", "bench.run", "--only", name, "--lake", str(lake),
+               "--symbols", str(len(symbols)), "--months", str(len(months))]  # fmt: skip
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{name} failed with status {status}")
+    result = {
+        "seconds": time.monotonic() - started,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak_gb": usage.ru_maxrss / 1e6,
+    }
+    if name == "ours":
+        results = json.loads((lake.with_suffix(".target") / "run_results.json").read_text())
+        result["with_dbt"] = result["seconds"]
+        result["seconds"] = results["elapsed_time"]
+        result["factors"] = sum(
+            r["execution_time"]
+            for r in results["results"]
+            if r["unique_id"].endswith(("minute_factors_hourly", "momentum", "volatility"))
+        )
+    return result
+
+
+def report(runs: dict[str, list[dict[str, float]]], n_rows: int, n_symbols: int) -> None:
+    """One line per candidate, then the two ratios that count."""
+    rate: dict[str, float] = {}
+    print(f"{n_rows:,} minutes, {CORES} cores; medians of {len(runs['ours'])} rounds")
+    print(f"{'':8}{'seconds':>9}{'minutes/s':>13}{'per core':>12}{'peak GB':>9}")
+    for name, results in runs.items():
+        middle: dict[str, Any] = {
+            key: statistics.median(r[key] for r in results) for key in results[0]
+        }
+        rows = n_rows * PANDAS_SYMBOLS / n_symbols if name == "pandas" else n_rows
+        rate[name] = rows / middle["seconds"]
+        per_core = rate[name] / (1 if name == "pandas" else CORES)
+        print(f"{name:8}{middle['seconds']:9.1f}{rate[name]:13,.0f}{per_core:12,.0f}"
+              f"{middle['peak_gb']:9.2f}")  # fmt: skip
+        if name == "ours":
+            print(f"{'':8}{middle['with_dbt']:9.1f} with the two starts of dbt")
+            print(f"{'':8}{middle['factors']:9.1f} in the factor models alone")
+    print(f"ours / pandas, per core: {rate['ours'] / CORES / rate['pandas']:.1f}")
+    print(f"ours / polars:           {rate['ours'] / rate['polars']:.2f}")
+    print(f"ours / scan:             {rate['ours'] / rate['scan']:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=90)
+    parser.add_argument("--months", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=CANDIDATES)
+    parser.add_argument("--lake", type=Path)
+    args = parser.parse_args()
+    symbols = [f"S{i:02d}USDT" for i in range(args.symbols)]
+    months = [f"2024-{i + 1:02d}" for i in range(args.months)]
+    if args.only:
+        CANDIDATES[args.only](args.lake, symbols, months)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        n_rows = minutes.write(Lake(folder / "lake"), symbols, months, seed=1)
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in CANDIDATES}
+        for _ in range(args.rounds):
+            for name in CANDIDATES:
+                runs[name].append(measure(name, folder / "lake", symbols, months))
+        report(runs, n_rows, len(symbols))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

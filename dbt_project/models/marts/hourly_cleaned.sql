@@ -37,7 +37,7 @@ windowed as (
         {{ latest('close', 'hour_ts') }} over before_row as previous_close,
         sum(has_bar) over up_to_row as age_hours,
         count(volume) over x168 as n_x168,
-        avg(volume) over x168 as mean_x168,
+        {{ exact_sum('volume', window='x168') }} as sum_x168,
         stddev_samp(volume) over x168 as std_x168,
         min(volume) over x168 as min_x168,
         max(volume) over x168 as max_x168,
@@ -78,7 +78,7 @@ measured as (
         {{ safe_ln(safe_div('close', 'previous_close')) }} as logret,
         case
             when n_x168 >= 24 and min_x168 < max_x168
-                then {{ safe_div('volume - mean_x168', 'std_x168') }}
+                then {{ safe_div('volume - sum_x168 / n_x168', 'std_x168') }}
         end as volume_z_168h,
         case when n_cap >= 168 then volume_quantile end as volume_cap_p99
     from windowed

@@ -51,7 +51,7 @@ windowed as (
         *,
         {{ latest('us_open_logret', 'hour_ts') }} over day_to_row as last_us_open_logret,
         count(qrs_hl_beta) over baseline as n_baseline,
-        avg(qrs_hl_beta) over baseline as mean_baseline,
+        {{ exact_sum('qrs_hl_beta', scale=20, window='baseline') }} as sum_baseline,
         stddev_samp(qrs_hl_beta) over baseline as std_baseline,
         min(qrs_hl_beta) over baseline as min_baseline,
         max(qrs_hl_beta) over baseline as max_baseline
@@ -75,7 +75,7 @@ scored as (
         abs(seg_head_logret) + abs(seg_tail_logret) as segment_path,
         case
             when n_baseline >= 450 and min_baseline < max_baseline
-                then {{ safe_div('qrs_hl_beta - mean_baseline', 'std_baseline') }}
+                then {{ safe_div('qrs_hl_beta - sum_baseline / n_baseline', 'std_baseline') }}
         end as qrs_hl_z
     from windowed
 ),

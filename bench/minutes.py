@@ -101,7 +101,7 @@ def write(lake: Lake, symbols: Sequence[str], months: Sequence[str], seed: int) 
             funding = {
                 "calc_time": times,
                 "funding_interval_hours": np.full(len(times), 8),
-                "last_funding_rate": rng.normal(1e-4, 1e-4, len(times)),
+                "funding_rate": rng.normal(1e-4, 1e-4, len(times)),
             }
             for dataset, columns in (("klines_1m", table), ("funding_rate", pa.table(funding))):
                 spec = DATASETS[dataset]

@@ -17,8 +17,8 @@ traded as (
     select
         symbol,
         hour_ts,
-        {{ vector_pick('returns', 'traded_positions') }} as returns,
-        {{ vector_pick('volumes', 'traded_positions') }} as volumes
+        {{ vector_pick_rising('returns', 'traded_positions') }} as returns,
+        {{ vector_pick_rising('volumes', 'traded_positions') }} as volumes
     from located
 ),
 
@@ -47,11 +47,9 @@ ordered as (
 labelled as (
     select
         *,
-        {{ weighted_quantiles(
-            'rising_returns', 'volumes_by_return', 'volume', [60, 70, 80, 90, 95]
-        ) }} as return_quantiles,
-        {{ weighted_quantiles('rising_distances', 'volumes_by_distance', 'volume', [90]) }}
-            as distance_quantiles,
+        {{ quantile_positions('volumes_by_return', 'volume', [60, 70, 80, 90, 95]) }}
+            as return_positions,
+        {{ quantile_positions('volumes_by_distance', 'volume', [90]) }} as distance_positions,
         {{ vector_map('rising_returns', 'r', 'round(r * 1e8)') }} as levels,
         -- ticks put many returns exactly on an edge; those belong above it, whatever the last digit
         {{ vector_map(
@@ -75,7 +73,7 @@ bounded as (
 grouped as (
     select
         *,
-        {{ vector_largest_first(run_sums('volumes_by_return', 'level_ends')) }} as level_volumes,
+        {{ run_sums('volumes_by_return', 'level_ends') }} as level_volumes,
         {{ run_sums('volumes_by_return', 'bin_ends') }} as bin_volumes,
         {{ vector_map(
             vector_positions('offsets'),
@@ -107,6 +105,9 @@ moments as (
                 + (25 - {{ vector_size('excesses') }}) * power(-4e-2, {{ k }})
             ) / 25e0 as bin_m{{ k }},
         {%- endfor %}
+        {{ vector_size('level_volumes') }} as n_levels,
+        {{ vector_largest('level_volumes', 10) }} as largest_levels,
+        {{ vector_smallest('level_volumes', 10) }} as smallest_levels,
         {{ vector_size('bin_volumes') }} = 25
         and {{ vector_min('bin_volumes') }} = {{ vector_max('bin_volumes') }} as is_flat
     from excessive
@@ -117,16 +118,17 @@ final as (
         symbol,
         hour_ts,
         {%- for p in (60, 70, 80, 90, 95) %}
-            return_quantiles.p{{ p }} as doc_vol_pdf{{ p }},
+            {{ vector_item('rising_returns', 'return_positions.p' ~ p) }} as doc_vol_pdf{{ p }},
         {%- endfor %}
-        distance_quantiles.p90 as doc_vol_pdf90bi,
+        {{ vector_item('rising_distances', 'distance_positions.p90') }} as doc_vol_pdf90bi,
         case when is_flat then 0e0 else sqrt(bin_m2) end as doc_std,
         case when not is_flat then bin_m3 / power(bin_m2, 1.5e0) end as doc_skew,
         case when not is_flat then bin_m4 / power(bin_m2, 2) - 3e0 end as doc_kurt,
-        {%- for n in (5, 10, 50) %}
-            {{ vector_sum(vector_slice('level_volumes', '1', n)) }} / volume
-                as doc_vol{{ n }}_ratio,
-        {%- endfor %}
+        {{ vector_sum(vector_slice('largest_levels', '1', '5')) }} / volume as doc_vol5_ratio,
+        {{ vector_sum('largest_levels') }} / volume as doc_vol10_ratio,
+        -- an hour has at most 60 levels, so all but at most 10 are among the 50 largest
+        1e0 - {{ vector_sum(vector_slice('smallest_levels', '1', 'greatest(n_levels - 50, 0)')) }}
+        / volume as doc_vol50_ratio,
         sqrt(m2) as doc_wstd,
         m3 / power(m2, 1.5e0) as doc_wskew,
         m4 / power(m2, 2) - 3e0 as doc_wkurt

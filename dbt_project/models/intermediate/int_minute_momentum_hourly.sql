@@ -22,9 +22,15 @@ prepared as (
             'case when ' ~ vector_item('quote_volumes', 'i') ~ ' > 0 then 1e6 * '
             ~ vector_item('returns', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i') ~ ' end'
         ) }} as moves_per_money,
-        {{ vector_map('closes', 'price', log_ratio('price', 'first_open')) }} as log_closes,
-        {{ vector_map('highs', 'price', log_ratio('price', 'first_open')) }} as log_highs,
-        {{ vector_map('lows', 'price', log_ratio('price', 'first_open')) }} as log_lows,
+        {{ vector_map(
+            vector_map('closes', 'price', '(price - first_open) / first_open'), 'x', log1p('x')
+        ) }} as log_closes,
+        {{ vector_map(
+            vector_map('highs', 'price', '(price - first_open) / first_open'), 'x', log1p('x')
+        ) }} as log_highs,
+        {{ vector_map(
+            vector_map('lows', 'price', '(price - first_open) / first_open'), 'x', log1p('x')
+        ) }} as log_lows,
         {{ vector_mean('minutes') }} as mean_minutes,
         {{ vector_mean('highs') }} as mean_highs,
         {{ vector_mean('lows') }} as mean_lows

@@ -61,13 +61,35 @@ stepped as (
     from ordered
 ),
 
-final as (
+changed as (
     select
         *,
-        {{ vector_map('positions', 'i', log_ratio(
-            vector_item('closes', 'i'), vector_item('previous_closes', 'i')
-        )) }} as returns
+        {{ vector_map(
+            'positions',
+            'i',
+            '(' ~ vector_item('closes', 'i') ~ ' - ' ~ vector_item('previous_closes', 'i') ~ ') / '
+            ~ vector_item('previous_closes', 'i')
+        ) }} as changes
     from stepped
+),
+
+final as (
+    select
+        symbol,
+        hour_ts,
+        n_minutes,
+        first_open,
+        volume_p80,
+        quote_volume_p80,
+        positions,
+        minutes,
+        highs,
+        lows,
+        closes,
+        volumes,
+        quote_volumes,
+        {{ vector_map('changes', 'x', log1p('x')) }} as returns
+    from changed
 )
 
 select * from final

@@ -1,7 +1,7 @@
 {{ config(materialized='ephemeral') }}
 
 {%- set measured = [
-    'returns', 'volumes', 'closes', 'range_ratios', 'log_ranges', 'relative_ranges',
+    'returns', 'volumes', 'closes', 'range_changes', 'log_ranges', 'relative_ranges',
     'pair_closes', 'pair_volumes', 'earlier_closes', 'earlier_volumes',
     'bursts', 'burst_returns', 'burst_closes',
 ] %}
@@ -34,7 +34,13 @@ stepped as (
         {{ vector_map('pair_positions', 'i', 'i - 1') }} as earlier_positions,
         {{ vector_filter('pair_positions', 'i', vector_item('volumes', 'i - 1') ~ ' > 0') }}
             as burst_positions,
-        {{ vector_map('returns', 'r', 'r * r') }} as squared_returns
+        {{ vector_map('returns', 'r', 'r * r') }} as squared_returns,
+        {{ vector_map(
+            'positions',
+            'i',
+            '(' ~ vector_item('highs', 'i') ~ ' - ' ~ vector_item('lows', 'i') ~ ') / '
+            ~ vector_item('lows', 'i')
+        ) }} as range_changes
     from located
 ),
 
@@ -56,30 +62,26 @@ derived as (
         {{ vector_sum(vector_slice('volumes', 'n_before_55 + 1', 'n_minutes')) }} as volume_last_5,
         {{ vector_sum(vector_slice('squared_returns', 'n_before_50 + 1', 'n_minutes')) }}
             as tail_variance,
-        {{ vector_map(
-            'positions', 'i', vector_item('highs', 'i') ~ ' / ' ~ vector_item('lows', 'i')
-        ) }} as range_ratios,
-        {{ vector_map('positions', 'i', log_ratio(
-            vector_item('highs', 'i'), vector_item('lows', 'i')
-        )) }} as log_ranges,
+        range_changes,
+        {{ vector_map('range_changes', 'x', log1p('x')) }} as log_ranges,
         {{ vector_map(
             'positions',
             'i',
             '(' ~ vector_item('highs', 'i') ~ ' - ' ~ vector_item('lows', 'i') ~ ') / '
             ~ vector_item('closes', 'i')
         ) }} as relative_ranges,
-        {{ vector_pick('closes', 'pair_positions') }} as pair_closes,
-        {{ vector_pick('volumes', 'pair_positions') }} as pair_volumes,
-        {{ vector_pick('closes', 'earlier_positions') }} as earlier_closes,
-        {{ vector_pick('volumes', 'earlier_positions') }} as earlier_volumes,
+        {{ vector_pick_rising('closes', 'pair_positions') }} as pair_closes,
+        {{ vector_pick_rising('volumes', 'pair_positions') }} as pair_volumes,
+        {{ vector_pick_rising('closes', 'earlier_positions') }} as earlier_closes,
+        {{ vector_pick_rising('volumes', 'earlier_positions') }} as earlier_volumes,
         {{ vector_map(
             'burst_positions',
             'i',
             'least(' ~ vector_item('volumes', 'i') ~ ' / ' ~ vector_item('volumes', 'i - 1')
             ~ ' - 1e0, 10e0)'
         ) }} as bursts,
-        {{ vector_pick('returns', 'burst_positions') }} as burst_returns,
-        {{ vector_pick('closes', 'burst_positions') }} as burst_closes
+        {{ vector_pick_rising('returns', 'burst_positions') }} as burst_returns,
+        {{ vector_pick_rising('closes', 'burst_positions') }} as burst_closes
     from stepped
 ),
 
@@ -136,9 +138,9 @@ final as (
         -- volatility and volume rhythm
         mean_volumes as vol_1m_mean,
         {{ dispersion('d_volumes') }} as vol_1m_std,
-        {{ dispersion('d_range_ratios') }} as range_ratio_1m_std,
+        {{ dispersion('d_range_changes') }} as range_ratio_1m_std,
         {{ dispersion('d_log_ranges') }} as log_range_1m_std,
-        {{ vector_max('range_ratios') }} as min_range_ratio_max,
+        1e0 + {{ vector_max('range_changes') }} as min_range_ratio_max,
         sqrt(up_variance) as up_vol_l2,
         sqrt(down_variance) as down_vol_l2,
         {{ safe_div('up_variance', 'up_variance + down_variance') }} as up_var_share,

@@ -1,0 +1,11 @@
+{% macro vector_smallest(vector, n) %}
+    {{- return(adapter.dispatch('vector_smallest')(vector, n)) -}}
+{% endmacro %}
+
+{% macro default__vector_smallest(vector, n) -%}
+    list_aggregate({{ vector }}, 'min', {{ n }})
+{%- endmacro %}
+
+{% macro spark__vector_smallest(vector, n) -%}
+    slice(sort_array({{ vector }}), 1, {{ n }})
+{%- endmacro %}

@@ -1,5 +1,7 @@
 {{ config(materialized='ephemeral') }}
 
+{%- set percents = [60, 70, 80, 90, 95] %}
+
 with
 vectors as (
     select * from {{ ref('int_minute_vectors_hourly') }}
@@ -47,9 +49,10 @@ ordered as (
 labelled as (
     select
         *,
-        {{ quantile_positions('volumes_by_return', 'volume', [60, 70, 80, 90, 95]) }}
+        {{ quantile_positions('volumes_by_return', 'volume', percents) }} -- noqa: PRS
             as return_positions,
-        {{ quantile_positions('volumes_by_distance', 'volume', [90]) }} as distance_positions,
+        {{ quantile_positions('volumes_by_distance', 'volume', [90]) }} -- noqa: PRS
+            as distance_positions,
         {{ vector_map('rising_returns', 'r', 'round(r * 1e8)') }} as levels,
         -- ticks put many returns exactly on an edge; those belong above it, whatever the last digit
         {{ vector_map(
@@ -99,12 +102,12 @@ excessive as (
 moments as (
     select
         *,
-        {%- for k in (2, 3, 4) %}
-            (
-                {{ vector_sum(vector_map('excesses', 'e', 'power(e, ' ~ k ~ ')')) }}
-                + (25 - {{ vector_size('excesses') }}) * power(-4e-2, {{ k }})
-            ) / 25e0 as bin_m{{ k }},
-        {%- endfor %}
+        {% for k in (2, 3, 4) %}
+        (
+            {{ vector_sum(vector_map('excesses', 'e', 'power(e, ' ~ k ~ ')')) }}
+            + (25 - {{ vector_size('excesses') }}) * power(-4e-2, {{ k }})
+        ) / 25e0 as bin_m{{ k }},
+        {% endfor %}
         {{ vector_size('level_volumes') }} as n_levels,
         {{ vector_largest('level_volumes', 10) }} as largest_levels,
         {{ vector_smallest('level_volumes', 10) }} as smallest_levels,
@@ -117,10 +120,12 @@ final as (
     select
         symbol,
         hour_ts,
-        {%- for p in (60, 70, 80, 90, 95) %}
-            {{ vector_item('rising_returns', 'return_positions.p' ~ p) }} as doc_vol_pdf{{ p }},
-        {%- endfor %}
-        {{ vector_item('rising_distances', 'distance_positions.p90') }} as doc_vol_pdf90bi,
+        {% for p in percents %}
+        {{ vector_item('rising_returns', vector_item('return_positions', loop.index)) }}
+            as doc_vol_pdf{{ p }},
+        {% endfor %}
+        {{ vector_item('rising_distances', vector_item('distance_positions', 1)) }}
+            as doc_vol_pdf90bi,
         case when is_flat then 0e0 else sqrt(bin_m2) end as doc_std,
         case when not is_flat then bin_m3 / power(bin_m2, 1.5e0) end as doc_skew,
         case when not is_flat then bin_m4 / power(bin_m2, 2) - 3e0 end as doc_kurt,

@@ -11,8 +11,8 @@ prepared as (
         {{ vector_sum('quote_volumes') }} as quote_volume,
         cast(ceil(n_minutes / 5e0) as int) as n_leaders,
         {{ vector_size(vector_filter('minutes', 'minute', 'minute < 45')) }} as n_head,
-        -- the leaders and what ties with the last of them: nothing lies between the 80 % quantile and
-        -- the smallest volume at or above it
+        -- the leaders and what ties with the last of them: no volume lies between the 80 % quantile
+        -- and the smallest one at or above it
         {{ vector_filter(
             'positions', 'i', vector_item('quote_volumes', 'i') ~ ' >= quote_volume_p80'
         ) }} as candidates,
@@ -72,8 +72,9 @@ split as (
 led as (
     select
         *,
-        {{ vector_concat('above', vector_slice('tied', '1', 'n_leaders - ' ~ vector_size('above'))) }}
-            as leaders
+        {{ vector_concat(
+            'above', vector_slice('tied', '1', 'n_leaders - ' ~ vector_size('above'))
+        ) }} as leaders
     from split
 ),
 
@@ -82,8 +83,12 @@ final as (
         symbol,
         hour_ts,
         n_minutes,
-        case when has_segment_ends then {{ log_ratio('head_close', 'first_open') }} end as seg_head_logret,
-        case when has_segment_ends then {{ log_ratio('last_close', 'head_close') }} end as seg_tail_logret,
+        case
+            when has_segment_ends then {{ log_ratio('head_close', 'first_open') }}
+        end as seg_head_logret,
+        case
+            when has_segment_ends then {{ log_ratio('last_close', 'head_close') }}
+        end as seg_tail_logret,
         case
             when quote_volume > 0 then {{ vector_sum(vector_pick('returns', 'leaders')) }}
         end as vol_top20_logret_sum,
@@ -92,8 +97,10 @@ final as (
         {{ vector_size(vector_filter('volumes', 'v', 'v >= volume_p80')) }}
         / cast(n_minutes as double) as vol_top20_minute_frac,
         case when quote_volume > 0 then {{ vector_sum('moves_per_money') }} end as amihud_signed,
-        case when quote_volume > 0 then {{ vector_sum(vector_map('moves_per_money', 'x', 'abs(x)')) }} end
-            as amihud_abs,
+        case
+            when quote_volume > 0
+                then {{ vector_sum(vector_map('moves_per_money', 'x', 'abs(x)')) }}
+        end as amihud_abs,
         60e0 * {{ slope('d_log_closes', 'd_minutes') }} as qrs_beta_close_per_hour,
         60e0 * {{ slope('d_log_highs', 'd_minutes') }} as qrs_beta_high_per_hour,
         60e0 * {{ slope('d_log_lows', 'd_minutes') }} as qrs_beta_low_per_hour,

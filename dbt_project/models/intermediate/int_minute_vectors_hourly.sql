@@ -56,8 +56,9 @@ ordered as (
 stepped as (
     select
         *,
-        {{ vector_concat(vector_literal('first_open'), vector_slice('closes', '1', 'n_minutes - 1')) }}
-            as previous_closes
+        {{ vector_concat(
+            vector_literal('first_open'), vector_slice('closes', '1', 'n_minutes - 1')
+        ) }} as previous_closes
     from ordered
 ),
 

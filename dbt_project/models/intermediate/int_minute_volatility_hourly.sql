@@ -15,16 +15,15 @@ vectors as (
 located as (
     select
         *,
+        {% for minute in (5, 10, 50, 55) %}
+        {{ vector_size(vector_filter('minutes', 'm', 'm < ' ~ minute)) }} as n_before_{{ minute }},
+        {% endfor %}
         {{ vector_filter(
             'positions',
             'i',
             'case when i = 1 then false else ' ~ vector_item('minutes', 'i') ~ ' = '
             ~ vector_item('minutes', 'i - 1') ~ ' + 1 end'
-        ) }} as pair_positions,
-        {%- for minute in (5, 10, 50, 55) %}
-            {{ vector_size(vector_filter('minutes', 'm', 'm < ' ~ minute)) }}
-                as n_before_{{ minute }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        ) }} as pair_positions
     from vectors
 ),
 
@@ -87,19 +86,19 @@ derived as (
 
 averaged as (
     select
-        *,
-        {%- for x in measured %}
-            {{ vector_mean(x) }} as mean_{{ x }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {% for x in measured %}
+        {{ vector_mean(x) }} as mean_{{ x }},
+        {% endfor %}
+        *
     from derived
 ),
 
 centred as (
     select
-        *,
-        {%- for x in measured %}
-            {{ vector_map(x, 'x', 'x - mean_' ~ x) }} as d_{{ x }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {% for x in measured %}
+        {{ vector_map(x, 'x', 'x - mean_' ~ x) }} as d_{{ x }},
+        {% endfor %}
+        *
     from averaged
 ),
 
@@ -114,11 +113,11 @@ squared as (
 moments as (
     select
         *,
-        {%- for x in ('returns', 'volumes') %}
-            {{ vector_dot('d_' ~ x, 'd_' ~ x) }} / n_minutes as m2_{{ x }},
-            {{ vector_dot('d_' ~ x, 'd2_' ~ x) }} / n_minutes as m3_{{ x }},
-            {{ vector_dot('d2_' ~ x, 'd2_' ~ x) }} / n_minutes as m4_{{ x }},
-        {%- endfor %}
+        {% for x in ('returns', 'volumes') %}
+        {{ vector_dot('d_' ~ x, 'd_' ~ x) }} / n_minutes as m2_{{ x }},
+        {{ vector_dot('d_' ~ x, 'd2_' ~ x) }} / n_minutes as m3_{{ x }},
+        {{ vector_dot('d2_' ~ x, 'd2_' ~ x) }} / n_minutes as m4_{{ x }},
+        {% endfor %}
         {{ vector_sum(vector_map('returns', 'r', 'case when r > 0 then r * r else 0e0 end')) }}
             as up_variance,
         {{ vector_sum(vector_map('returns', 'r', 'case when r < 0 then r * r else 0e0 end')) }}

@@ -40,8 +40,9 @@ final as (
     where
         extract(hour from located.new_york_ts) = 10
         -- Monday to Friday: 1970-01-01 was a Thursday
-        and {{ seconds_between("timestamp '1970-01-01'", "date_trunc('day', located.new_york_ts)") }}
-        / 86400 % 7 not in (2, 3)
+        and {{ seconds_between(
+            "timestamp '1970-01-01'", "date_trunc('day', located.new_york_ts)"
+        ) }} / 86400 % 7 not in (2, 3)
         and holidays.holiday is null
 )
 

@@ -2,8 +2,8 @@
     {%- set query -%}
         select
             month,
-            count(*) || ' landings, ' || sum(rows_out) || ' rows, last ' || max(log_seq)
-            || ' at ' || max(landed_at) as state
+            count(*) || ' landings, ' || coalesce(sum(rows_out), 0) || ' rows, last '
+            || max(log_seq) || ' at ' || max(landed_at) as state
         from {{ source('lake', 'landing_log') }}
         where
             status = 'landed'

@@ -1,3 +1,10 @@
+{#-
+    Builds a model month by month, each month in a transaction of its own, which bounds memory and lets an
+    interrupted build go on where it stopped. A month is built again when files of the datasets in
+    `meta.lake_inputs` have landed since (by the landing log), or when the SQL has changed; nothing else is
+    touched. dbt's microbatch goes by the clock instead: it would neither see a late file of an old month
+    nor skip the months that stand.
+-#}
 {% materialization monthly, default %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
@@ -36,6 +43,7 @@
         {%- endif -%}
     {%- endfor -%}
 
+    {#- Months that are gone from the lake go here too. -#}
     {%- set obsolete = built.keys() | reject('in', landed) | list + stale -%}
     {%- call statement('main') -%}
         delete from {{ target }} where month in ('{{ (obsolete + ['none']) | join("', '") }}')

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -13,9 +16,7 @@ import pytest
 from ingest.config import PROJECT_ROOT, Config
 from ingest.datasets import DATASETS
 from ingest.lake import Lake
-from ingest.run import Options, Summary, ingest_archive
-from ingest.sandbox.archive import build_archive, publish_january
-from ingest.sandbox.scenario import END, START, SYMBOLS
+from ingest.run import Options, ingest_archive
 from ingest.sandbox.server import ArchiveServer
 from tests.build import dbt, read
 from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, require_real_data
@@ -27,7 +28,7 @@ class Warehouse:
 
     lake: Path
     path: Path
-    summaries: list[Summary] = field(default_factory=list)
+    output: str = ""
     settlements: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def read(self, query: str) -> pd.DataFrame:
@@ -53,22 +54,22 @@ class Warehouse:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """The whole sandbox: ingested, corrected upstream, ingested again, built and tested by dbt."""
+    """What `make warehouse` leaves: ingested, corrected upstream, ingested again, built, tested."""
     folder = tmp_path_factory.mktemp("sandbox")
-    build_archive(folder / "archive")
-    summaries = []
-    with ArchiveServer(folder / "archive") as server:
-        config = Config(
-            folder / "lake", folder / "w.duckdb", server.archive_url, server.listing_url
-        )
-        for _ in range(2):
-            _, summary = ingest_archive(
-                config, list(DATASETS), list(SYMBOLS), START, END, Options()
-            )
-            summaries.append(summary)
-            publish_january(folder / "archive", corrected=True)
-    dbt(config.lake, config.warehouse, "build")
-    return Warehouse(config.lake, config.warehouse, summaries)
+    warehouse = Warehouse(folder / "lake", folder / "w.duckdb")
+    warehouse.output = make_sandbox(warehouse, folder / "exchange")
+    return warehouse
+
+
+def make_sandbox(warehouse: Warehouse, exchange: Path) -> str:
+    """Run `perp sandbox warehouse`; returns what it prints."""
+    command = [Path(sys.executable).with_name("perp"), "sandbox", "warehouse", "--folder", exchange]
+    paths = {"PERP_LAKE": str(warehouse.lake), "PERP_WAREHOUSE": str(warehouse.path)}
+    result = subprocess.run(
+        command, env={**os.environ, **paths}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-3000:]
+    return result.stdout
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +96,7 @@ def genuine(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         )
     assert summary.ok, summary.problems
     dbt(config.lake, config.warehouse, "build")
-    return Warehouse(config.lake, config.warehouse, [summary], settlements)
+    return Warehouse(config.lake, config.warehouse, settlements=settlements)
 
 
 @pytest.fixture

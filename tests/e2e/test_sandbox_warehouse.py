@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 from tests.build import read
+from tests.conftest import Warehouse, make_sandbox
 
-PERP = Path(sys.executable).with_name("perp")
+
+def test_the_sandbox_builds_from_nothing(sandbox: Warehouse):
+    assert "2 files quarantined" in sandbox.output
+    assert "1 partitions landed" in sandbox.output, "the replaced file"
+    assert "Example 3" in sandbox.output
+    assert "exchange_outage" in sandbox.output
+    assert len(sandbox.read("final_dataset")) > 20_000
 
 
-def test_the_sandbox_builds_from_nothing_and_again(tmp_path: Path):
-    env = {
-        **os.environ,
-        "PERP_LAKE": str(tmp_path / "lake"),
-        "PERP_WAREHOUSE": str(tmp_path / "w.duckdb"),
-    }
-    command = [PERP, "sandbox", "warehouse", "--folder", tmp_path / "exchange"]
-
-    def run() -> str:
-        result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-        return result.stdout
-
-    first = run()
-    assert "2 files quarantined" in first
-    assert "Example 3" in first
-    assert "exchange_outage" in first
-    assert "1 partitions landed" in first, "the replaced file"
-    rows = read(tmp_path / "w.duckdb", "select count(*) as n from final_dataset")["n"][0]
-    assert rows > 20_000
-
-    second = run()
-    assert "\n   0 partitions landed" in second
-    assert read(tmp_path / "w.duckdb", "select count(*) as n from final_dataset")["n"][0] == rows
+def test_a_second_run_lands_nothing_and_ends_the_same(sandbox: Warehouse, tmp_path: Path):
+    again = Warehouse(tmp_path / "lake", tmp_path / "w.duckdb")
+    shutil.copytree(sandbox.lake, again.lake)
+    shutil.copy(sandbox.path, again.path)
+    shutil.copytree(sandbox.lake.parent / "exchange", tmp_path / "exchange")
+    assert "\n   0 partitions landed" in make_sandbox(again, tmp_path / "exchange")
+    count = "select count(*) as n from final_dataset"
+    assert read(again.path, count)["n"][0] == sandbox.read(count)["n"][0]

@@ -60,13 +60,16 @@ def differences(left: pd.DataFrame, right: pd.DataFrame) -> list[str]:
 
 
 def compare(bars: pd.DataFrame, settlements: pd.DataFrame) -> list[str]:
-    """Differences between the two implementations on the bars."""
-    in_pandas = pd.concat(
-        [
-            factors_pandas.momentum_and_volatility(part, settlements)
-            for _, part in bars.groupby("symbol")
-        ],
-        ignore_index=True,
+    """Differences between the implementations on the bars."""
+    in_pandas, in_numpy = (
+        pd.concat(
+            [
+                factors_pandas.momentum_and_volatility(part, settlements, one_hour)
+                for _, part in bars.groupby("symbol")
+            ],
+            ignore_index=True,
+        )
+        for one_hour in (factors_pandas.hour_in_pandas, factors_pandas.hour_in_numpy)
     )
     in_polars = factors_polars.momentum_and_volatility(
         pl.from_pandas(bars, nan_to_null=True).lazy(), pl.from_pandas(settlements).lazy()
@@ -75,7 +78,7 @@ def compare(bars: pd.DataFrame, settlements: pd.DataFrame) -> list[str]:
     if any(nans):
         return ["NaN instead of NULL in polars"]
     print(f"{len(in_pandas)} rows, {in_pandas[list(COLUMNS[2:])].notna().sum().sum()} values")
-    return differences(in_pandas, in_polars.to_pandas())
+    return differences(in_pandas, in_polars.to_pandas()) + differences(in_pandas, in_numpy)
 
 
 def main() -> int:

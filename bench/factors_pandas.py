@@ -1,10 +1,14 @@
-"""Families D and E of one symbol in pandas and numpy: the straightforward way.
+"""Families D and E of one symbol, the straightforward way: a function of one hour, hour by hour.
 
-Whatever pandas aggregates in one call is a groupby; the rest is a function of one hour.
+Whatever pandas aggregates in one call is a groupby; the rest is a function of one hour, which
+is here twice: with the methods of pandas, as such pipelines are written, and in numpy, which is
+faster.
 Rows are the hours with any minute, taken as contiguous.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -115,7 +119,7 @@ def _chips(r: np.ndarray, v: np.ndarray) -> dict[str, float]:
     return out
 
 
-def _hour(group: pd.DataFrame) -> pd.Series:
+def hour_in_numpy(group: pd.DataFrame) -> pd.Series:
     """What needs the minutes of the hour together."""
     minute = group["minute"].to_numpy()
     o, h, low, c, v, q, r = (
@@ -156,6 +160,96 @@ def _hour(group: pd.DataFrame) -> pd.Series:
     out["corr_pvr"] = _corr(c[after], dv)
 
     out.update(_chips(r, v))
+    return pd.Series(out, dtype=float)
+
+
+def hour_in_pandas(group: pd.DataFrame) -> pd.Series:
+    """The same with the methods of pandas."""
+    g = group.set_index("minute")
+    o, h, low, c, v, q, r = (
+        g[name] for name in ("open", "high", "low", "close", "volume", "q", "r")
+    )
+    out: dict[str, float] = {}
+
+    def pearson(x: pd.Series, y: pd.Series) -> float:
+        pairs = pd.concat([x, y], axis=1).dropna()
+        if len(pairs) < MIN_PAIRS or (pairs.nunique() == 1).any():
+            return NAN
+        return pairs.iloc[:, 0].corr(pairs.iloc[:, 1])
+
+    def line(y: pd.Series, x: pd.Series) -> tuple[float, float]:
+        if y.nunique() == 1:
+            return 0.0, NAN
+        slope, _ = np.polyfit(x - x.mean(), y - y.mean(), 1)
+        return slope, x.corr(y) ** 2
+
+    def shape(x: pd.Series) -> tuple[float, float, float]:
+        if x.nunique() == 1:
+            return NAN, NAN, NAN
+        d = x - x.mean()
+        m2, m3, m4 = (d**2).mean(), (d**3).mean(), (d**4).mean()
+        return x.skew(), x.kurt(), m3 * m2**0.5 / m4
+
+    head, tail = c[c.index < 45], c[c.index >= 45]
+    if len(head) and len(tail) and head.index[-1] >= 40 and tail.index[-1] >= 55:
+        first, last = np.log(head.iloc[-1] / o.iloc[0]), np.log(tail.iloc[-1] / head.iloc[-1])
+        out["seg_head_logret"], out["seg_tail_logret"] = first, last
+        out["seg_tail_minus_head"] = last - first
+        if first or last:
+            out["seg_tail_share"] = abs(last) / (abs(first) + abs(last))
+        if abs(first + last) >= 1e-4:
+            out["seg_tail_share_signed"] = last / (first + last)
+
+    if q.sum() > 0:
+        top = q.nlargest(-(-len(q) // 5), keep="first").index
+        out["vol_top20_logret_sum"] = r[top].sum()
+        out["vol_top20_frac"] = q[top].sum() / q.sum()
+    out["vol_top20_minute_frac"] = (v >= v.quantile(0.8)).mean()
+
+    minute = pd.Series(g.index.astype(float), index=g.index)
+    for name, price in (("close", c), ("high", h), ("low", low)):
+        slope, r2 = line(np.log(price), minute)
+        out[f"qrs_beta_{name}_per_hour"], out[f"qrs_r2_{name}"] = 60 * slope, r2
+        out[f"qrs_{name}"] = 60 * slope * r2
+    if low.nunique() > 1 and h.nunique() > 1:
+        out["qrs_hl_beta"], out["qrs_hl_r2"] = line(h, low)
+
+    out["shape_skew"], out["shape_kurt"], out["shape_skratio"] = shape(r)
+    if v.sum() > 0:
+        names = ("shape_skewVol", "shape_kurtVol", "shape_skratioVol")
+        out.update(zip(names, shape(v / v.sum()), strict=True))
+
+    every = g.reindex(range(60))
+    before = every["volume"].shift()
+    burst = (every["volume"] / before.where(before > 0) - 1).clip(-1, 10)
+    out["corr_prv"], out["corr_pv"] = pearson(r, v), pearson(c, v)
+    out["corr_pvd"] = pearson(every["close"], before)
+    out["corr_pvl"] = pearson(every["close"], every["volume"].shift(-1))
+    out["corr_prvr"] = pearson(every["r"], burst)
+    out["corr_pvr"] = pearson(every["close"], burst)
+
+    traded = g[v > 0]
+    if len(traded) == 0 or traded["r"].nunique() == 1:
+        return pd.Series(out, dtype=float)
+    r, v, total = traded["r"], traded["volume"], traded["volume"].sum()
+    rising = traded.sort_values("r")
+    share = rising["volume"].cumsum() / total
+    for p in (60, 70, 80, 90, 95):
+        out[f"doc_vol_pdf{p}"] = rising["r"][share >= p / 100 - 1e-12].iloc[0]
+    far = traded.assign(far=r.abs()).sort_values("far")
+    out["doc_vol_pdf90bi"] = far["far"][far["volume"].cumsum() / total >= 0.9 - 1e-12].iloc[0]
+    bins = np.floor(BINS * (r - r.min()) / (r.max() - r.min())).clip(upper=BINS - 1)
+    shares = v.groupby(bins).sum().reindex(range(BINS), fill_value=0.0) / total
+    d = shares - shares.mean()
+    m2 = (d**2).mean()
+    out["doc_std"] = shares.std(ddof=0)
+    out["doc_skew"], out["doc_kurt"] = (d**3).mean() / m2**1.5, (d**4).mean() / m2**2 - 3
+    levels = v.groupby((r * 1e8).round()).sum()
+    for k in (5, 10, 50):
+        out[f"doc_vol{k}_ratio"] = levels.nlargest(k).sum() / total
+    d = r - (v * r).sum() / total
+    m2, m3, m4 = ((v * d**k).sum() / total for k in (2, 3, 4))
+    out["doc_wstd"], out["doc_wskew"], out["doc_wkurt"] = m2**0.5, m3 / m2**1.5, m4 / m2**2 - 3
     return pd.Series(out, dtype=float)
 
 
@@ -201,7 +295,11 @@ def _us_open(df: pd.DataFrame, hours: pd.Index) -> pd.Series:
     return pd.Series(np.log(ratio), index=last.floor("h")).reindex(hours)
 
 
-def momentum_and_volatility(minutes: pd.DataFrame, settlements: pd.DataFrame) -> pd.DataFrame:
+def momentum_and_volatility(
+    minutes: pd.DataFrame,
+    settlements: pd.DataFrame,
+    one_hour: Callable[[pd.DataFrame], pd.Series] = hour_in_numpy,
+) -> pd.DataFrame:
     """Families D and E of one symbol."""
     symbol = minutes["symbol"].iloc[0]
     hours = pd.DatetimeIndex(np.sort(minutes["open_time"].dt.floor("h").unique()), name="hour_ts")
@@ -218,7 +316,7 @@ def momentum_and_volatility(minutes: pd.DataFrame, settlements: pd.DataFrame) ->
     impact_mean = by_hour[["impact_abs", "impact_range"]].mean()
     std = by_hour[["volume", "range_ratio", "log_range", "r", "spread"]].std(ddof=0)
 
-    out = by_hour.apply(_hour)
+    out = by_hour.apply(one_hour)
     out = (out.unstack() if isinstance(out, pd.Series) else out).reindex(hours)
     volume = sums["volume"].where(sums["volume"] > 0)
     variance = sums["r2"].where(sums["r2"] > 0)

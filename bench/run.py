@@ -5,7 +5,8 @@
 Every candidate is a process of its own, one after the other, each round anew; the median counts.
 Ours is a `dbt run` of the models that make D and E, into a warehouse that has bars, spine and
 funding but none of them; its time is that of the run without the start of dbt. pandas gets a few
-symbols only and is compared per minute and core.
+symbols only and is compared per minute and core, with the methods of pandas and with numpy inside
+the hour.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ingest.lake import Lake
 
 CORES = 2
 PANDAS_SYMBOLS = 2
+BY_HOUR = ("pandas", "numpy")  # one process, one symbol after the other
 FACTORS = [
     "int_minute_factors_hourly",
     "int_us_open_hourly",
@@ -50,12 +52,13 @@ def scan(lake: Path, symbols: list[str], months: list[str]) -> None:
     ).fetchall()
 
 
-def in_pandas(lake: Path, symbols: list[str], months: list[str]) -> None:
-    """Symbol after symbol, as such pipelines do."""
+def in_pandas(lake: Path, symbols: list[str], months: list[str], hour: str = "pandas") -> None:
+    """Symbol after symbol, hour by hour, as such pipelines do."""
     import pandas as pd
 
-    from bench.factors_pandas import momentum_and_volatility
+    from bench import factors_pandas
 
+    one_hour = getattr(factors_pandas, f"hour_in_{hour}")
     settlements = minutes.settlements(symbols, months).to_pandas()
     for symbol in symbols[:PANDAS_SYMBOLS]:
         parts = [
@@ -63,7 +66,13 @@ def in_pandas(lake: Path, symbols: list[str], months: list[str]) -> None:
             for month in months
         ]
         bars = pd.concat(parts, ignore_index=True).assign(symbol=symbol)
-        momentum_and_volatility(bars, settlements[settlements["symbol"] == symbol])
+        own = settlements[settlements["symbol"] == symbol]
+        factors_pandas.momentum_and_volatility(bars, own, one_hour)
+
+
+def in_numpy(lake: Path, symbols: list[str], months: list[str]) -> None:
+    """The same with numpy inside the hour."""
+    in_pandas(lake, symbols, months, "numpy")
 
 
 def in_polars(lake: Path, symbols: list[str], months: list[str]) -> None:
@@ -100,7 +109,8 @@ def dbt(lake: Path, *args: str) -> None:
     )  # fmt: skip
 
 
-CANDIDATES = {"scan": scan, "ours": ours, "polars": in_polars, "pandas": in_pandas}
+CANDIDATES = {"scan": scan, "ours": ours, "polars": in_polars, "pandas": in_pandas,
+              "numpy": in_numpy}  # fmt: skip
 
 
 def measure(name: str, lake: Path, symbols: list[str], months: list[str]) -> dict[str, float]:
@@ -126,7 +136,7 @@ def measure(name: str, lake: Path, symbols: list[str], months: list[str]) -> dic
 
 
 def report(runs: dict[str, list[dict[str, float]]], n_rows: int, n_symbols: int) -> None:
-    """One line per candidate, then the two ratios that count."""
+    """One line per candidate, then the ratios."""
     rate: dict[str, float] = {}
     print(f"{n_rows:,} minutes, {CORES} cores; medians of {len(runs['ours'])} rounds")
     print(f"{'':8}{'seconds':>9}{'minutes/s':>13}{'per core':>12}{'peak GB':>9}")
@@ -134,16 +144,17 @@ def report(runs: dict[str, list[dict[str, float]]], n_rows: int, n_symbols: int)
         middle: dict[str, Any] = {
             key: statistics.median(r[key] for r in results) for key in results[0]
         }
-        rows = n_rows * PANDAS_SYMBOLS / n_symbols if name == "pandas" else n_rows
+        rows = n_rows * PANDAS_SYMBOLS / n_symbols if name in BY_HOUR else n_rows
         rate[name] = rows / middle["seconds"]
-        per_core = rate[name] / (1 if name == "pandas" else CORES)
+        per_core = rate[name] / (1 if name in BY_HOUR else CORES)
         print(f"{name:8}{middle['seconds']:9.1f}{rate[name]:13,.0f}{per_core:12,.0f}"
               f"{middle['peak_gb']:9.2f}")  # fmt: skip
         if name == "ours":
             print(f"{'':8}{middle['with_dbt']:9.1f} with the start of dbt")
-    print(f"ours / pandas, per core: {rate['ours'] / CORES / rate['pandas']:.1f}")
-    print(f"ours / polars:           {rate['ours'] / rate['polars']:.2f}")
-    print(f"ours / scan:             {rate['ours'] / rate['scan']:.3f}")
+    for name in BY_HOUR:
+        print(f"ours / {name}, per core: {rate['ours'] / CORES / rate[name]:.1f}")
+    for name in ("polars", "scan"):
+        print(f"ours / {name}: {rate['ours'] / rate[name]:.3f}")
 
 
 def main() -> None:

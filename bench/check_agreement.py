@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from bench import factors_pandas, factors_polars, minutes
+from bench import factors_pandas, factors_polars, factors_polars_plain, minutes
 from bench.factor_columns import COLUMNS
 from ingest.lake import Lake
 
@@ -71,14 +71,18 @@ def compare(bars: pd.DataFrame, settlements: pd.DataFrame) -> list[str]:
         )
         for one_hour in (factors_pandas.hour_in_pandas, factors_pandas.hour_in_numpy)
     )
-    in_polars = factors_polars.momentum_and_volatility(
-        pl.from_pandas(bars, nan_to_null=True).lazy(), pl.from_pandas(settlements).lazy()
+    tuned, in_polars = (
+        module.momentum_and_volatility(
+            pl.from_pandas(bars, nan_to_null=True).lazy(), pl.from_pandas(settlements).lazy()
+        )
+        for module in (factors_polars, factors_polars_plain)
     )
     nans = in_polars.select(pl.selectors.float().is_nan().any()).row(0)
     if any(nans):
         return ["NaN instead of NULL in polars"]
     print(f"{len(in_pandas)} rows, {in_pandas[list(COLUMNS[2:])].notna().sum().sum()} values")
-    return differences(in_pandas, in_polars.to_pandas()) + differences(in_pandas, in_numpy)
+    others = in_polars.to_pandas(), tuned.to_pandas(), in_numpy
+    return [line for other in others for line in differences(in_pandas, other)]
 
 
 def main() -> int:

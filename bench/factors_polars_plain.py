@@ -1,4 +1,4 @@
-"""Families D and E in polars as its users write them: one `group_by` over the hours, and two for chips.
+"""Families D and E in polars as its users write them: a `group_by` over hours, two more for chips.
 
 Columns that look at other hours come from `factors_polars`.
 """

@@ -114,8 +114,14 @@ def dbt(lake: Path, *args: str) -> None:
     )  # fmt: skip
 
 
-CANDIDATES = {"scan": scan, "ours": ours, "polars": in_polars, "tuned": in_tuned_polars, "pandas": in_pandas,
-              "numpy": in_numpy}  # fmt: skip
+CANDIDATES = {
+    "scan": scan,
+    "ours": ours,
+    "polars": in_polars,
+    "tuned": in_tuned_polars,
+    "pandas": in_pandas,
+    "numpy": in_numpy,
+}
 
 
 def measure(name: str, lake: Path, symbols: list[str], months: list[str]) -> dict[str, float]:

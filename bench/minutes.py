@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from ingest.datasets import DATASETS
-from ingest.lake import Lake, LandingLog, LandingRecord, write_parquet
+from ingest.lake import Lake, LandingLog
+from tests.lakes import land_partition
 
 OUTAGES_A_MONTH = 3
 
@@ -103,16 +103,8 @@ def write(lake: Lake, symbols: Sequence[str], months: Sequence[str], seed: int) 
                 "funding_interval_hours": np.full(len(times), 8),
                 "funding_rate": rng.normal(1e-4, 1e-4, len(times)),
             }
-            for dataset, columns in (("klines_1m", table), ("funding_rate", pa.table(funding))):
-                spec = DATASETS[dataset]
-                whole = columns.select(spec.schema.names).cast(spec.schema)
-                size, digest = write_parquet(lake.partition(dataset, symbol, month), whole, spec)
-                log.append(
-                    LandingRecord(
-                        "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
-                        rows_out=whole.num_rows, parquet_bytes=size, parquet_sha256=digest,
-                    )
-                )  # fmt: skip
+            land_partition(lake, log, "klines_1m", symbol, month, table)
+            land_partition(lake, log, "funding_rate", symbol, month, pa.table(funding))
     log.close()
     return rows
 

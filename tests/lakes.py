@@ -26,21 +26,28 @@ def minute_bars(symbol: str, bars: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def land(folder: Path, minutes: pd.DataFrame, dataset: str = "klines_1m") -> None:
-    """Write one partition per symbol and month, replacing what stands there, and log it."""
-    lake, spec = Lake(folder), DATASETS[dataset]
+def land(folder: Path, minutes: pd.DataFrame) -> None:
+    """Land klines_1m, one partition per symbol and month, replacing what stands there."""
+    lake = Lake(folder)
     lake.prepare("vision")
     log = LandingLog(lake.log_folder, "vision")
     months = minutes["open_time"].dt.strftime("%Y-%m")
     for (symbol, month), rows in minutes.groupby(["symbol", months], sort=True):
-        table = pa.Table.from_pandas(
-            rows.sort_values("open_time")[spec.schema.names], spec.schema, preserve_index=False
-        )
-        size, digest = write_parquet(lake.partition(dataset, symbol, month), table, spec)
-        log.append(
-            LandingRecord(
-                "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
-                rows_out=table.num_rows, parquet_bytes=size, parquet_sha256=digest,
-            )
-        )  # fmt: skip
+        table = pa.Table.from_pandas(rows.sort_values("open_time"), preserve_index=False)
+        land_partition(lake, log, "klines_1m", symbol, month, table)
     log.close()
+
+
+def land_partition(
+    lake: Lake, log: LandingLog, dataset: str, symbol: str, month: str, rows: pa.Table
+) -> None:
+    """Write one partition and log it; columns that the dataset lacks are left out."""
+    spec = DATASETS[dataset]
+    whole = rows.select(spec.schema.names).cast(spec.schema)
+    size, digest = write_parquet(lake.partition(dataset, symbol, month), whole, spec)
+    log.append(
+        LandingRecord(
+            "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
+            rows_out=whole.num_rows, parquet_bytes=size, parquet_sha256=digest,
+        )
+    )  # fmt: skip

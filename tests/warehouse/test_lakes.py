@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 
 from ingest.config import PROJECT_ROOT
-from ingest.datasets import DATASETS
-from ingest.lake import Lake, LandingLog, LandingRecord, write_parquet
+from ingest.lake import LandingLog, LandingRecord
 from tests.build import dbt, read, try_dbt
+from tests.lakes import land, minute_bars
 
 
 def test_no_lake_says_what_to_do(tmp_path: Path):
@@ -47,23 +46,11 @@ def test_a_lake_of_absences_builds_empty_tables(empty_lake: Path, tmp_path: Path
     assert len(read(tmp_path / "w.duckdb", "landing_log")) == 1
 
 
-def test_one_minute_is_one_row(empty_lake: Path, tmp_path: Path):
-    lake = Lake(empty_lake)
-    start = datetime(2024, 1, 1, 5, 59)
-    spec = DATASETS["klines_1m"]
-    row = (start, 10.0, 11.0, 9.0, 10.5, 4.0, start + timedelta(seconds=59), 42.0, 3, 1.0, 10.5)
-    table = pa.table([[value] for value in row], schema=spec.schema)
-    path = lake.partition("klines_1m", "BTCUSDT", "2024-01")
-    size, digest = write_parquet(path, table, spec)
-    log = LandingLog(lake.log_folder, "vision")
-    log.append(
-        LandingRecord(
-            "vision", "klines_1m", "BTCUSDT", "2024-01", "landed", "2024-01-01", "2024-01-31",
-            rows_out=1, parquet_bytes=size, parquet_sha256=digest,
-        )
-    )  # fmt: skip
-    log.close()
-    dbt(empty_lake, tmp_path / "w.duckdb", "build")
+def test_one_minute_is_one_row(tmp_path: Path):
+    row = {"open_time": [pd.Timestamp("2024-01-01 05:59")], "open": 10.0, "high": 11.0, "low": 9.0,
+           "close": 10.5, "volume": 4.0}  # fmt: skip
+    land(tmp_path / "lake", minute_bars("BTCUSDT", pd.DataFrame(row)))
+    dbt(tmp_path / "lake", tmp_path / "w.duckdb", "build")
     (final,) = read(tmp_path / "w.duckdb", "final_dataset").to_dict("records")
     assert (final["symbol"], final["n_minutes"], final["close"]) == ("BTCUSDT", 1, 10.5)
     assert final["vwap_quote"] == 10.5

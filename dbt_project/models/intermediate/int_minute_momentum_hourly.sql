@@ -20,7 +20,8 @@ prepared as (
             'positions',
             'i',
             'case when ' ~ vector_item('quote_volumes', 'i') ~ ' > 0 then 1e6 * '
-            ~ vector_item('returns', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i') ~ ' end'
+            ~ vector_item('returns', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i')
+            ~ ' else 0e0 end'
         ) }} as moves_per_money,
         {{ vector_map(
             vector_map('closes', 'price', '(price - first_open) / first_open'), 'x', log1p('x')

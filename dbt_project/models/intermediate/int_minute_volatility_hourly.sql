@@ -174,7 +174,7 @@ final as (
             'i',
             'case when ' ~ vector_item('quote_volumes', 'i') ~ ' > 0 then 1e6 * '
             ~ vector_item('relative_ranges', 'i') ~ ' / ' ~ vector_item('quote_volumes', 'i')
-            ~ ' end'
+            ~ ' else 0e0 end'
         )) }} / nullif(n_quoted_minutes, 0) as liq_range_vol_ratio,
         {{ dispersion('d_relative_ranges') }} as liq_spread_std,
         {{ safe_div('tail_variance', 'up_variance + down_variance') }} as liq_tail_var_share

@@ -17,7 +17,11 @@ from ingest.names import pair
 TIMESTAMP = pa.timestamp("us")  # without zone, always UTC
 
 Cadence = Literal["monthly", "daily"]
-Parse = Literal["epoch", "utc_text", "float", "int", "string", "symbol", "ignore"]
+Parse = Literal["epoch", "utc_text", "float", "int", "bool", "string", "symbol", "ignore"]
+
+SIZE_BINS_PER_DECADE = 10  # a trade of 1,000 USDT falls into bin 30
+SMALLEST_SIZE_BIN = -1  # below 1 USDT
+LARGEST_SIZE_BIN = 8 * SIZE_BINS_PER_DECADE  # 100 million USDT and more
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Dataset:
         keep_position: store the date of the upstream daily file and the row's position in it.
         per_pair: the archive names the pair, not the contract.
         extra_prefixes: further prefixes that hold daily files, with ``{symbol}`` to fill in.
+        stored: lake schema, where the lake keeps something else than the CSV's rows.
+        made_with: dataset whose landing writes this one too; it has no files of its own.
+        optional: written only on request.
         period_slack_minutes: how far past its period a file's rows may reach.
         max_csv_bytes: inflated size above which a file is refused.
     """
@@ -66,6 +73,9 @@ class Dataset:
     keep_position: bool = False
     per_pair: bool = False
     extra_prefixes: tuple[str, ...] = ()
+    stored: pa.Schema | None = None
+    made_with: str | None = None
+    optional: bool = False
     period_slack_minutes: int = 0
     max_csv_bytes: int = 64 << 20
     source: str = "vision"
@@ -73,11 +83,14 @@ class Dataset:
     @property
     def schema(self) -> pa.Schema:
         """Lake schema: stored fields in CSV order, then the position columns where kept."""
+        if self.stored is not None:
+            return self.stored
         arrow = {
             "epoch": TIMESTAMP,
             "utc_text": TIMESTAMP,
             "float": pa.float64(),
             "int": pa.int64(),
+            "bool": pa.bool_(),
             "string": pa.string(),
         }
         columns = [
@@ -143,6 +156,66 @@ _PRICE_FIELDS = (
     Field("ignore", "ignore"),
     Field("close_time", "epoch"),
     *(Field("ignore", "ignore") for _ in range(5)),
+)
+
+
+_TICK_FIELDS = (
+    Field("agg_trade_id", "int"),
+    Field("price", "float"),
+    Field("quantity", "float"),
+    Field("first_trade_id", "int"),
+    Field("last_trade_id", "int"),
+    Field("transact_time", "epoch"),
+    Field("is_buyer_maker", "bool"),
+)
+
+
+def _schema(kinds: dict[str, pa.DataType], nullable: tuple[str, ...] = ()) -> pa.Schema:
+    return pa.schema([pa.field(n, t, nullable=n in nullable) for n, t in kinds.items()])
+
+
+# Sums, prices and sizes are over sound ticks; times and ids over all rows of the minute.
+TICK_MINUTES = _schema(
+    {
+        "minute_ts": TIMESTAMP,
+        "trade_count": pa.int64(),
+        "raw_trade_count": pa.int64(),
+        "base_volume": pa.float64(),
+        "quote_volume": pa.float64(),
+        "buy_qty": pa.float64(),
+        "sell_qty": pa.float64(),
+        "buy_quote": pa.float64(),
+        "sell_quote": pa.float64(),
+        "buy_count": pa.int64(),
+        "sell_count": pa.int64(),
+        "buy_quote_sq": pa.float64(),
+        "sell_quote_sq": pa.float64(),
+        "buy_max_quote": pa.float64(),
+        "sell_max_quote": pa.float64(),
+        "price_first": pa.float64(),
+        "price_last": pa.float64(),
+        "price_high": pa.float64(),
+        "price_low": pa.float64(),
+        "first_transact_time": TIMESTAMP,
+        "last_transact_time": TIMESTAMP,
+        "first_agg_trade_id": pa.int64(),
+        "last_agg_trade_id": pa.int64(),
+        "n_bad": pa.int64(),
+        "n_duplicates": pa.int64(),
+        "n_out_of_order": pa.int64(),
+    },
+    nullable=(
+        "buy_max_quote", "sell_max_quote", "price_first", "price_last", "price_high", "price_low",
+    ),
+)  # fmt: skip
+TICK_SIZES = _schema(
+    {
+        "hour_ts": TIMESTAMP,
+        "side": pa.string(),  # B: the taker bought, S: the taker sold
+        "bin": pa.list_(pa.int16()),
+        "n": pa.list_(pa.int64()),
+        "quote": pa.list_(pa.float64()),
+    }
 )
 
 
@@ -243,6 +316,48 @@ _DATASETS = (
         grain_minutes=None,
         unique_key=False,
         extra_prefixes=("data3/liquidationSnapshot/{symbol}/",),
+    ),
+    Dataset(
+        name="agg_trades_1m",
+        archive_name="aggTrades",
+        interval=None,
+        cadences=("monthly", "daily"),
+        fields=_TICK_FIELDS,
+        headers=(
+            tuple(f.name for f in _TICK_FIELDS),
+            ("agg_trade_id", "price", "qty", *(f.name for f in _TICK_FIELDS[3:])),
+        ),
+        time_column="minute_ts",
+        grain_minutes=None,  # a minute without trades has no row
+        unique_key=True,
+        max_csv_bytes=64 << 30,
+        stored=TICK_MINUTES,
+    ),
+    Dataset(
+        name="agg_trade_sizes_1h",
+        archive_name="aggTrades",
+        interval=None,
+        cadences=(),
+        fields=(),
+        headers=(),
+        time_column="hour_ts",
+        grain_minutes=None,
+        unique_key=False,
+        stored=TICK_SIZES,
+        made_with="agg_trades_1m",
+    ),
+    Dataset(
+        name="agg_trades",
+        archive_name="aggTrades",
+        interval=None,
+        cadences=(),
+        fields=_TICK_FIELDS,
+        headers=(),
+        time_column="transact_time",
+        grain_minutes=None,
+        unique_key=False,
+        made_with="agg_trades_1m",
+        optional=True,
     ),
 )  # fmt: skip
 

@@ -53,6 +53,8 @@ class FileRecord:
     conflicts_dropped: int = 0
     out_of_period_dropped: int = 0
     out_of_order: int = 0
+    bad_rows: int = 0  # kept and counted, but part of no sum
+    missing_ids: int = 0
     first_time: str | None = None
     last_time: str | None = None
     attempts: int = 0
@@ -79,10 +81,14 @@ class LandingRecord:
     out_of_period_dropped: int = 0
     overlap_dropped: int = 0
     overlap_conflicts: int = 0
+    out_of_order: int = 0
+    bad_rows: int = 0
+    missing_ids: int = 0
     first_time: str | None = None
     last_time: str | None = None
     gaps: int | None = None  # missing rows between the first and the last, where a grain is known
     deficient_days: list[str] = field(default_factory=list)  # days short in the monthly file
+    uncovered_days: list[str] = field(default_factory=list)  # days of ticks that no file holds
     parquet_bytes: int | None = None
     parquet_sha256: str | None = None
     parser_version: int = PARSER_VERSION

@@ -13,9 +13,7 @@ import pyarrow.csv as pacsv
 MONTH_START = 1_706_745_600_000  # 2024-02-01
 MONTH_MS = 29 * 86_400_000
 PIECE = 1_000_000
-HEADER = (
-    b"agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
-)
+HEADER = b"agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
 
 
 def pieces(rows: int, seed: int = 1):
@@ -47,7 +45,12 @@ def pieces(rows: int, seed: int = 1):
             ],
             names=[str(i) for i in range(7)],
         )
-        next_id, next_trade, price, time = next_id + n, int(last[-1]) + 1, int(prices[-1]), times[-1]
+        next_id, next_trade, price, time = (
+            next_id + n,
+            int(last[-1]) + 1,
+            int(prices[-1]),
+            times[-1],
+        )
 
 
 def write(path: Path, rows: int, seed: int = 1) -> int:
@@ -58,9 +61,9 @@ def write(path: Path, rows: int, seed: int = 1) -> int:
         archive.open(f"{path.stem}.csv", "w", force_zip64=True) as member,
     ):
         member.write(HEADER)
+        size = len(HEADER)
         for piece in pieces(rows, seed):
             sink = io.BytesIO()
             pacsv.write_csv(piece, sink, plain)
-            member.write(sink.getvalue())
-        size = member.tell()
+            size += member.write(sink.getvalue())
     return size

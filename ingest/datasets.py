@@ -206,6 +206,8 @@ TICK_MINUTES = _schema(
     },
     nullable=(
         "buy_max_quote", "sell_max_quote", "price_first", "price_last", "price_high", "price_low",
+        # a minute in which only duplicates fell
+        "first_transact_time", "last_transact_time", "first_agg_trade_id", "last_agg_trade_id",
     ),
 )  # fmt: skip
 TICK_SIZES = _schema(

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-import stat
-import zipfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +22,7 @@ from ingest.datasets import DATASETS, TIMESTAMP, Dataset
 from ingest.errors import Quarantine
 from ingest.lake import FileRecord, Lake, LandingRecord, write_parquet
 from ingest.names import base_contract, month_bounds, period_bounds
+from ingest.zips import open_member
 
 _ROW = "_row"
 _ARROW = {"float": pa.float64(), "int": pa.int64(), "epoch": pa.int64(), "utc_text": TIMESTAMP}
@@ -33,76 +31,11 @@ _EPOCH_UNITS = {13: ("ms", 1_000), 16: ("us", 1), 19: ("ns", -1_000)}
 _EPOCH_RANGE = (datetime(2017, 1, 1), datetime(2100, 1, 1))
 
 
-# ---------------------------------------------------------------------------------------- the zip
-def open_member(path: Path, limit: int) -> io.BufferedReader:
-    """Open the single CSV member of a zip as a byte stream that refuses to exceed ``limit``.
-
-    Nothing is extracted to disk. Raises Quarantine for anything but one plain, unencrypted file.
-    """
-    with path.open("rb") as handle:
-        magic = handle.read(64)
-    if not magic.startswith(b"PK"):
-        start = magic[:40].decode("latin-1").strip()
-        raise Quarantine(f"not a zip file: it begins with {start!r}")
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise Quarantine(f"damaged zip: {error}") from error
-    members = [
-        m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")
-    ]
-    if len(members) != 1:
-        names = ", ".join(m.filename for m in members[:3])
-        raise Quarantine(f"expected one file in the zip, found {len(members)}: {names}")
-    member = members[0]
-    name = PurePosixPath(member.filename)
-    if name.name != member.filename or "\\" in member.filename or ".." in name.parts:
-        raise Quarantine(f"unsafe member name in the zip: {member.filename!r}")
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise Quarantine(f"the zip member {member.filename!r} is a link")
-    if member.flag_bits & 0x1:
-        raise Quarantine(f"the zip member {member.filename!r} is encrypted")
-    if name.suffix.lower() != ".csv":
-        raise Quarantine(f"the zip member {member.filename!r} is not a CSV file")
-    try:
-        stream = archive.open(member)
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
-        raise Quarantine(f"damaged zip: {error}") from error
-    return io.BufferedReader(_Limited(stream, limit), buffer_size=1 << 20)  # type: ignore[arg-type]
-
-
-class _Limited(io.RawIOBase):
-    """Counts bytes while inflating: sizes in the zip's directory can lie."""
-
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
-        self._stream = stream
-        self._limit = limit
-        self._count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        try:
-            data = self._stream.read(len(buffer))
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            raise Quarantine(f"damaged zip: {error}") from error
-        except Exception as error:  # zlib.error has no common base with the above
-            raise Quarantine(f"damaged zip: {error}") from error
-        self._count += len(data)
-        if self._count > self._limit:
-            raise Quarantine(f"inflates to more than {self._limit:,} bytes")
-        buffer[: len(data)] = data
-        return len(data)
-
-
 # ---------------------------------------------------------------------------------------- the CSV
-def read_csv(stream: io.BufferedReader, dataset: Dataset) -> tuple[pa.Table, bool]:
-    """Read the CSV by position.
+def read_header(stream: io.BufferedReader, dataset: Dataset) -> bool:
+    """Read past the byte order mark and the header line; returns whether there was a header.
 
-    Returns:
-        Table with one column per non-placeholder field (epochs still integers) and whether the
-        file had a header line. Raises Quarantine if a line does not fit the dataset.
+    Raises Quarantine for a header that the dataset does not know.
     """
     head = stream.peek(1 << 16)[: 1 << 16]
     if head.startswith(b"\xef\xbb\xbf"):
@@ -123,13 +56,21 @@ def read_csv(stream: io.BufferedReader, dataset: Dataset) -> tuple[pa.Table, boo
                 f"{','.join(dataset.headers[0])!r}"
             )
         stream.readline()
-        if not stream.peek(1):
-            return _empty(dataset), True
-    elif not head.strip():
-        if stream.read().strip():
-            raise Quarantine("the CSV begins with blank lines")
-        return _empty(dataset), False
+    elif not head.strip() and stream.read().strip():
+        raise Quarantine("the CSV begins with blank lines")
+    return has_header
 
+
+def read_csv(stream: io.BufferedReader, dataset: Dataset) -> tuple[pa.Table, bool]:
+    """Read the CSV by position.
+
+    Returns:
+        Table with one column per non-placeholder field (epochs still integers) and whether the
+        file had a header line. Raises Quarantine if a line does not fit the dataset.
+    """
+    has_header = read_header(stream, dataset)
+    if not stream.peek(1):
+        return _empty(dataset), has_header
     names = [f"{f.name}.{i}" for i, f in enumerate(dataset.fields)]
     kept = {n: f for n, f in zip(names, dataset.fields, strict=True) if f.parse != "ignore"}
     try:
@@ -210,16 +151,24 @@ def _timestamps(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, st
     if not len(column):
         return column.cast(TIMESTAMP), None
     limits = pc.min_max(column).as_py()
-    digits = {len(str(abs(limits["min"]))), len(str(abs(limits["max"])))}
-    if len(digits) != 1 or digits.isdisjoint(_EPOCH_UNITS):
-        raise Quarantine(f"column {name} is not one epoch unit: {limits['min']} … {limits['max']}")
-    unit, factor = _EPOCH_UNITS[digits.pop()]
+    unit, factor = epoch_unit(limits["min"], limits["max"], name)
     micros = pc.multiply(column, factor) if factor > 0 else pc.divide(column, -factor)
     times = micros.cast(TIMESTAMP)
     span = pc.min_max(times).as_py()
     if not _EPOCH_RANGE[0] <= span["min"] <= span["max"] < _EPOCH_RANGE[1]:
         raise Quarantine(f"column {name} is out of range: {span['min']} … {span['max']}")
     return times, unit
+
+
+def epoch_unit(lowest: int, highest: int, name: str) -> tuple[str, int]:
+    """Unit of integer epochs and its factor to microseconds (negative: divide).
+
+    Raises Quarantine if the two are not of one unit, or no present-day epochs.
+    """
+    digits = {len(str(abs(lowest))), len(str(abs(highest)))}
+    if len(digits) != 1 or digits.isdisjoint(_EPOCH_UNITS):
+        raise Quarantine(f"column {name} is not one epoch unit: {lowest} … {highest}")
+    return _EPOCH_UNITS[digits.pop()]
 
 
 def _in_period(table: pa.Table, dataset: Dataset, record: FileRecord) -> pa.Table:

@@ -256,19 +256,7 @@ def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, s
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    packed = {
-        f.name: "DELTA_BINARY_PACKED"
-        for f in dataset.schema
-        if pa.types.is_timestamp(f.type) or pa.types.is_integer(f.type)
-    }
-    pq.write_table(
-        table,
-        tmp,
-        compression="zstd",
-        row_group_size=ROW_GROUP_ROWS,
-        use_dictionary=[name for name in table.schema.names if name not in packed],
-        column_encoding=packed,
-    )
+    pq.write_table(table, tmp, row_group_size=ROW_GROUP_ROWS, **parquet_options(dataset))
     rows = pq.read_metadata(tmp).num_rows
     if rows != table.num_rows:
         raise PerpError(f"{tmp}: wrote {table.num_rows} rows but the footer says {rows}")
@@ -279,6 +267,20 @@ def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, s
     os.replace(tmp, path)
     _fsync_folder(path.parent)
     return size, digest
+
+
+def parquet_options(dataset: Dataset) -> dict[str, Any]:
+    """How a dataset's files are encoded: integers and times as packed deltas, the rest by value."""
+    packed = {
+        f.name: "DELTA_BINARY_PACKED"
+        for f in dataset.schema
+        if pa.types.is_timestamp(f.type) or pa.types.is_integer(f.type)
+    }
+    return {
+        "compression": "zstd",
+        "use_dictionary": [name for name in dataset.schema.names if name not in packed],
+        "column_encoding": packed,
+    }
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.config import Config
-from ingest.datasets import DATASETS
+from ingest.datasets import DATASETS, own_files
 from ingest.dbt import run_dbt
-from ingest.decode import utc_today
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
 from ingest.names import check_symbol
+from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
 from ingest.run import Options, Summary, ingest_archive, known_symbols
@@ -129,7 +129,7 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
     return max(first, FIRST_DAY), last
 
 
-def _datasets(text: str | None) -> list[str]:
+def _known_datasets(text: str | None) -> list[str]:
     names = _split(text)
     if names is None:
         return list(DATASETS)
@@ -137,7 +137,18 @@ def _datasets(text: str | None) -> list[str]:
         if name not in DATASETS:
             raise UsageError(f"no dataset {name!r}; choose from {', '.join(DATASETS)}")
     if not names:
-        raise UsageError("--datasets is empty; leave it out to ingest all")
+        raise UsageError("--datasets is empty; leave it out for all")
+    return names
+
+
+def _datasets_to_ingest(text: str | None) -> list[str]:
+    if text is None:
+        return own_files()
+    names = _known_datasets(text)
+    for name in names:
+        if leader := DATASETS[name].made_with:
+            keep = " --keep-ticks" if DATASETS[name].optional else ""
+            raise UsageError(f"{name} is landed by --datasets {leader}{keep}")
     return names
 
 
@@ -176,6 +187,7 @@ def _symbols(text: str | None, config: Config, retry: Retry) -> list[str]:
 @click.option("--connections", default=8, show_default=True, type=click.IntRange(1, 64))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
 @click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--keep-ticks", is_flag=True, help="Land the aggTrades themselves too (large).")
 @click.option("--keep-raw", is_flag=True, help="Keep the downloaded zips in the lake's _raw.")
 @click.option("--retry-quarantined", is_flag=True, help="Try quarantined files again.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and land nothing.")
@@ -190,6 +202,7 @@ def archive(
     connections: int,
     workers: int,
     attempts: int,
+    keep_ticks: bool,
     keep_raw: bool,
     retry_quarantined: bool,
     dry_run: bool,
@@ -197,7 +210,7 @@ def archive(
 ) -> int:
     """Land files of the Binance Vision archive: monthly first, daily where a month lacks days."""
     first, last = _days(start, end)
-    chosen = _datasets(datasets)
+    chosen = _datasets_to_ingest(datasets)
     retry = Retry(attempts=attempts)
     plan, summary = ingest_archive(
         config,
@@ -205,7 +218,7 @@ def archive(
         _symbols(symbols, config, retry),
         first,
         last,
-        Options(connections, workers, retry, keep_raw, retry_quarantined),
+        Options(connections, workers, retry, keep_raw, retry_quarantined, keep_ticks),
         dry_run=dry_run,
     )
     if as_json:
@@ -249,8 +262,9 @@ def show_summary(summary: Summary, config: Config) -> None:
     """Print what an ingest did."""
     counts = summary.partitions
     files = summary.files
+    others = f"{summary.by_others} landed by other processes, " if summary.by_others else ""
     print(
-        f"partitions: {counts['landed']} landed, {summary.up_to_date} up to date, "
+        f"partitions: {counts['landed']} landed, {others}{summary.up_to_date} up to date, "
         f"{counts['absent_upstream']} absent upstream, {counts['quarantined']} quarantined, "
         f"{counts['failed']} failed"
     )
@@ -278,7 +292,7 @@ def status(config: Config, as_json: bool, symbols: str | None, datasets: str | N
     """What the lake holds: months landed, missing and why, quarantined, bytes, last landing."""
     lake = Lake(config.lake)
     wanted_symbols = {check_symbol(s) for s in _split(symbols) or []}
-    wanted_datasets = set(_datasets(datasets))
+    wanted_datasets = set(_known_datasets(datasets))
     rows = [
         h
         for h in holdings(lake)

@@ -364,3 +364,15 @@ _DATASETS = (
 )  # fmt: skip
 
 DATASETS: dict[str, Dataset] = {d.name: d for d in _DATASETS}
+
+
+def own_files() -> list[str]:
+    """Datasets that the archive has files of; the others are made with one of these."""
+    return [d.name for d in _DATASETS if d.made_with is None]
+
+
+def made_with(dataset: str, *, optional: bool) -> tuple[str, ...]:
+    """Further datasets that the landing of ``dataset`` writes."""
+    return tuple(
+        d.name for d in _DATASETS if d.made_with == dataset and (optional or not d.optional)
+    )

@@ -1,27 +1,24 @@
 """From an upstream zip to typed rows: the checks that stand between the outside and the lake.
 
-These functions run in worker processes. One upstream file is held in memory at a time, and never
-more of it than ``Dataset.max_csv_bytes``.
+One upstream file is held in memory at a time, and never more of it than ``Dataset.max_csv_bytes``.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
-from ingest.datasets import DATASETS, TIMESTAMP, Dataset
+from ingest.datasets import TIMESTAMP, Dataset
 from ingest.errors import Quarantine
-from ingest.lake import FileRecord, Lake, LandingRecord, write_parquet
-from ingest.names import base_contract, month_bounds, period_bounds
+from ingest.lake import FileRecord
+from ingest.names import base_contract, period_bounds
 from ingest.zips import open_member
 
 _ROW = "_row"
@@ -121,7 +118,7 @@ def decode(path: Path, dataset: Dataset, symbol: str, record: FileRecord) -> pa.
         table = table.append_column("file_row", table[_ROW])
     table = table.select(dataset.schema.names).cast(dataset.schema)
     record.rows_out = table.num_rows
-    record.first_time, record.last_time = _span(table, dataset)
+    record.first_time, record.last_time = time_span(table, dataset)
     return table
 
 
@@ -212,136 +209,9 @@ def _ordered(table: pa.Table, dataset: Dataset, record: FileRecord) -> pa.Table:
     return unique
 
 
-def _span(table: pa.Table, dataset: Dataset) -> tuple[str | None, str | None]:
+def time_span(table: pa.Table, dataset: Dataset) -> tuple[str | None, str | None]:
+    """Times of the first and the last row of an ordered table, as ISO text."""
     if not table.num_rows:
         return None, None
     times = table[dataset.time_column]
     return times[0].as_py().isoformat(), times[-1].as_py().isoformat()
-
-
-# ------------------------------------------------------------------------------------- one month
-@dataclass
-class DecodeResult:
-    """Outcome of one file in a worker: its record, and the rows of each day it holds."""
-
-    record: FileRecord
-    rows_by_day: dict[str, int] = field(default_factory=dict)
-
-
-def decode_file(
-    zip_path: Path, out: Path, dataset: str, symbol: str, record: FileRecord
-) -> DecodeResult:
-    """Decode a zip into an Arrow file at ``out``; a bad file becomes a quarantine record."""
-    spec = DATASETS[dataset]
-    record = replace(record)
-    try:
-        table = decode(zip_path, spec, symbol, record)
-    except (Quarantine, pa.ArrowException, ValueError) as error:
-        record.outcome, record.error = "quarantined", str(error)
-        return DecodeResult(record)
-    record.outcome = "landed"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return DecodeResult(record, _rows_by_day(table, spec))
-
-
-def assemble(
-    lake: Lake,
-    record: LandingRecord,
-    monthly: Path | None,
-    daily: dict[str, Path],
-    keep_days: set[str],
-) -> LandingRecord:
-    """Join the decoded files of a month into its partition and commit it.
-
-    Args:
-        lake: where the partition lives.
-        record: its ``files`` already say what each upstream file was; counts are filled in here.
-        monthly: Arrow file of the monthly archive, the first choice for every row that it holds.
-        daily: Arrow file per day.
-        keep_days: days whose rows are taken over from the partition as it stands.
-
-    Returns:
-        The record, with counts, time span and the identity of the committed file.
-    """
-    dataset = DATASETS[record.dataset]
-    path = lake.partition(*record.key)
-    table = _load(monthly) if monthly else dataset.schema.empty_table()
-    fresh = [_load(daily[day]) for day in sorted(daily)]
-    if keep_days:
-        held = pq.ParquetFile(path).read()
-        kept = pa.array([date.fromisoformat(d) for d in sorted(keep_days)], pa.date32())
-        fresh.append(held.filter(pc.is_in(_days(held, dataset), value_set=kept)))
-    if fresh:
-        table, record.overlap_dropped, record.overlap_conflicts = _fill(
-            table, pa.concat_tables(fresh), dataset
-        )
-    attempted = [f for f in record.files if f.outcome == "landed" and not f.carried]
-    record.rows_in = sum(f.rows_in or 0 for f in attempted)
-    record.duplicates_dropped = sum(f.duplicates_dropped for f in attempted)
-    record.conflicts_dropped = sum(f.conflicts_dropped for f in attempted)
-    record.out_of_period_dropped = sum(f.out_of_period_dropped for f in attempted)
-    record.rows_out = table.num_rows
-    record.first_time, record.last_time = _span(table, dataset)
-    record.gaps = _gaps(table, dataset)
-    record.parquet_bytes, record.parquet_sha256 = write_parquet(path, table, dataset)
-    return record
-
-
-def _load(path: Path) -> pa.Table:
-    with pa.OSFile(str(path), "rb") as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def _fill(table: pa.Table, more: pa.Table, dataset: Dataset) -> tuple[pa.Table, int, int]:
-    """Add the rows of ``more`` whose key ``table`` lacks; count the rest, equal or not."""
-    time = dataset.time_column
-    order = [(time, "ascending")]
-    if dataset.keep_position:
-        order += [("file_date", "ascending"), ("file_row", "ascending")]
-    if not dataset.unique_key or not table.num_rows:
-        return pa.concat_tables([table, more]).sort_by(order), 0, 0
-    known = pc.is_in(more[time], value_set=table[time].combine_chunks())
-    overlap = more.filter(known)
-    joined = pa.concat_tables([table, more.filter(pc.invert(known))]).sort_by(order)
-    equal = overlap.join(table, keys=dataset.schema.names, join_type="left semi").num_rows
-    return joined, overlap.num_rows, overlap.num_rows - equal
-
-
-def _days(table: pa.Table, dataset: Dataset) -> pa.ChunkedArray:
-    """The day that each row belongs to: that of its file where known, else of its time."""
-    if dataset.keep_position:
-        return table["file_date"]
-    return table[dataset.time_column].cast(pa.date32())
-
-
-def _rows_by_day(table: pa.Table, dataset: Dataset) -> dict[str, int]:
-    counts = pc.value_counts(_days(table, dataset)).to_pylist()
-    return {c["values"].isoformat(): c["counts"] for c in counts}
-
-
-def _gaps(table: pa.Table, dataset: Dataset) -> int | None:
-    if dataset.grain_minutes is None or not table.num_rows:
-        return None
-    step = dataset.grain_minutes * 60_000_000
-    slots = table[dataset.time_column].cast(pa.int64()).to_numpy() // step
-    return int(slots[-1] - slots[0] + 1 - len(np.unique(slots)))
-
-
-def short_days(rows_by_day: dict[str, int], dataset: Dataset, month: str, today: date) -> list[str]:
-    """Days of a month, up to today, for which a file holds fewer rows than a whole day has."""
-    if dataset.rows_per_day is None:
-        return []
-    day, end = month_bounds(month)
-    short = []
-    while day < min(end, today):
-        if rows_by_day.get(day.isoformat(), 0) < dataset.rows_per_day:
-            short.append(day.isoformat())
-        day += timedelta(days=1)
-    return short
-
-
-def utc_today() -> date:
-    """Today in UTC."""
-    return datetime.now(UTC).date()

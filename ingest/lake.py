@@ -1,4 +1,4 @@
-"""The lake: Parquet layout, atomic commit, and the append-only landing log.
+"""The lake: Parquet layout, atomic commit, claims, and the append-only landing log.
 
 A partition is done when the log says so and its file has the size and footer that the log recorded;
 never because a file merely exists. Readers see whole files only: everything is written beside its
@@ -7,6 +7,7 @@ final name and renamed after it has been read back and synced.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -29,6 +30,7 @@ PARSER_VERSION = 1  # raise it when parsing changes: partitions of older version
 SCHEMA_PARTITION = "_schema"
 ROW_GROUP_ROWS = 1_000_000
 
+Key = tuple[str, str, str]  # dataset, symbol, month
 Status = Literal["landed", "absent_upstream", "quarantined", "failed"]
 
 
@@ -97,7 +99,7 @@ class LandingRecord:
     log_seq: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """(dataset, symbol, month)."""
         return self.dataset, self.symbol, self.month
 
@@ -113,24 +115,40 @@ class LandingRecord:
 
 
 class LandingLog:
-    """One writer's log file; every record is one ``write`` followed by fsync."""
+    """One writer's log file; every record is one ``write`` followed by fsync.
+
+    Records are ordered by (number of the file, line). A writer that follows up on a record of a
+    younger file, because another process has worked on the same partition, goes on in a new file.
+    """
 
     def __init__(self, folder: Path, source: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._source = folder, source
+        self._open()
+
+    def _open(self) -> None:
         while True:
-            last = max((int(p.name[:8]) for p in folder.glob("*.jsonl")), default=0)
-            path = folder / f"{last + 1:08d}-{source}.jsonl"
+            last = max((int(p.name[:8]) for p in self._folder.glob("*.jsonl")), default=0)
+            path = self._folder / f"{last + 1:08d}-{self._source}.jsonl"
             try:
                 self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
                 break
             except FileExistsError:  # another writer took the number
                 continue
-        _fsync_folder(folder)
+        _fsync_folder(self._folder)
         self.path = path
         self._lines = 0
 
-    def append(self, record: LandingRecord) -> None:
-        """Write one record; returns when it is on disk."""
+    def append(self, record: LandingRecord, after: str = "") -> None:
+        """Write one record; returns when it is on disk.
+
+        Args:
+            record: gets its ``log_seq`` and ``landed_at``.
+            after: ``log_seq`` of the newest record of the same partition.
+        """
+        if after[:8] > self.path.name[:8]:
+            self.close()
+            self._open()
         self._lines += 1
         record.log_seq = f"{self.path.name[:8]}.{self._lines:08d}"
         record.landed_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
@@ -143,6 +161,65 @@ class LandingLog:
         os.close(self._fd)
         if not self._lines:
             self.path.unlink()
+
+
+class LandingState:
+    """The newest record of every partition, kept up to date with what other processes append."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read_to: dict[Path, int] = {}
+        self.records: dict[Key, LandingRecord] = {}
+
+    def refresh(self) -> dict[Key, LandingRecord]:
+        """Read what has been appended since; a torn last line is not a record."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            start = self._read_to.get(path, 0)
+            if path.stat().st_size == start:
+                continue
+            with path.open("rb") as handle:
+                handle.seek(start)
+                for line in handle:
+                    if not line.endswith(b"\n"):
+                        break
+                    start += len(line)
+                    record = LandingRecord.from_json(json.loads(line))
+                    held = self.records.get(record.key)
+                    if held is None or held.log_seq <= record.log_seq:
+                        self.records[record.key] = record
+            self._read_to[path] = start
+        return self.records
+
+
+class Claims:
+    """Who works on which partition, among the processes that share a lake.
+
+    A claim is a lock on one byte of a file, at an offset that the partition's name hashes to. The
+    kernel frees it when its process ends, however it ends, so a claim never outlives its worker.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle = path.open("a+")
+
+    def take(self, key: Key) -> bool:
+        """Claim a partition; False if another process has it."""
+        try:
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def release(self, key: Key) -> None:
+        """Give a claim back."""
+        fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, _offset(key))
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._handle.close()
+
+
+def _offset(key: Key) -> int:
+    return int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:6])
 
 
 class Lake:
@@ -186,23 +263,21 @@ class Lake:
         return str(json.loads(path.read_text())["origin"])
 
     @contextmanager
-    def writer_lock(self, source: str) -> Iterator[None]:
-        """Hold the lake for one writer of a source; the kernel frees it if the writer dies."""
+    def shared(self, source: str) -> Iterator[Claims]:
+        """Work on a source beside other processes; one that is alone cleans up first."""
         with (self.log_folder / f"{source}.lock").open("a+") as handle:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise PerpError(
-                    f"another perp process is writing {source} data into {self.root}; "
-                    "wait for it to end and run this command again"
-                ) from error
-            yield
+                self._clean(source)
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            with contextlib.closing(Claims(self.log_folder / f"{source}.claims")) as claims:
+                yield claims
 
-    def clean(self, source: str) -> None:
-        """Remove what a killed writer left behind. Call it with the writer lock held."""
+    def _clean(self, source: str) -> None:
+        """Remove what killed writers left behind, but for what the next run can use."""
         for path in (self.root / source).glob("*/symbol=*/month=*/*.tmp"):
             path.unlink(missing_ok=True)
-        for path in (self.tmp / source).rglob("*.arrow"):
+        for path in (self.tmp / source).rglob("*.tmp"):
             path.unlink(missing_ok=True)
         for path in self.log_folder.glob(f"*-{source}.jsonl"):
             _drop_torn_line(path)
@@ -232,12 +307,9 @@ class Lake:
         except OSError:
             return False
 
-    def state(self) -> dict[tuple[str, str, str], LandingRecord]:
+    def state(self) -> dict[Key, LandingRecord]:
         """The newest record of every partition, in the order of (writer, line)."""
-        newest: dict[tuple[str, str, str], LandingRecord] = {}
-        for record in self.history():
-            newest[record.key] = record
-        return newest
+        return LandingState(self.log_folder).refresh()
 
     def history(self) -> Iterator[LandingRecord]:
         """Every record of the log, oldest first; a torn last line is not a record."""
@@ -255,11 +327,25 @@ def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, s
         File size in bytes and sha256 of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    tmp = temporary(path)
     pq.write_table(table, tmp, row_group_size=ROW_GROUP_ROWS, **parquet_options(dataset))
+    return commit_parquet(tmp, path, table.num_rows)
+
+
+def temporary(path: Path) -> Path:
+    """A name beside ``path`` to write under, of this process alone."""
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+def commit_parquet(tmp: Path, path: Path, n_rows: int) -> tuple[int, str]:
+    """Put a finished Parquet file in its place, after a look at what was written.
+
+    Returns:
+        File size in bytes and sha256 of the file.
+    """
     rows = pq.read_metadata(tmp).num_rows
-    if rows != table.num_rows:
-        raise PerpError(f"{tmp}: wrote {table.num_rows} rows but the footer says {rows}")
+    if rows != n_rows:
+        raise PerpError(f"{tmp}: wrote {n_rows} rows but the footer says {rows}")
     with tmp.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
         size = handle.tell()
@@ -285,7 +371,7 @@ def parquet_options(dataset: Dataset) -> dict[str, Any]:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a small file whole or not at all."""
-    tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    tmp = temporary(path)
     with tmp.open("wb") as handle:
         handle.write(content)
         handle.flush()

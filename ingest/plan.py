@@ -7,15 +7,14 @@ that the monthly one lacks, and all of them where there is no monthly file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from ingest.lake import PARSER_VERSION, FileRecord, LandingRecord
+from ingest.datasets import made_with
+from ingest.lake import PARSER_VERSION, FileRecord, Key, LandingRecord
 from ingest.names import month_bounds, months
 from ingest.sources.vision import RemoteFile
-
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,15 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Task:
-    """One partition to land.
+    """One partition to land, and those that the same files make.
 
     Args:
         monthly: monthly file to read, if it is listed and not up to date.
         daily: daily files that may be needed, by day; those for days that turn out complete in the
             monthly file are not downloaded.
-        previous: newest log record of the partition, if any.
+        previous: record to build on, if what it landed can be built on.
+        also: further datasets to make.
+        seen: ``log_seq`` of the partition's newest record when this was planned.
     """
 
     dataset: str
@@ -45,6 +46,20 @@ class Task:
     previous: LandingRecord | None
     first_day: str
     last_day: str
+    also: tuple[str, ...] = ()
+    seen: str = ""
+
+    @property
+    def key(self) -> Key:
+        """(dataset, symbol, month)."""
+        return self.dataset, self.symbol, self.month
+
+    @property
+    def bytes(self) -> int:
+        """Size of the zips that are likely to be read."""
+        if self.monthly:
+            return self.monthly.bytes
+        return sum(file.bytes for file in self.daily.values())
 
 
 @dataclass(frozen=True)
@@ -65,51 +80,104 @@ class Plan:
     known_bad: tuple[FileRecord, ...]
 
 
-def make_plan(
-    upstream: Mapping[tuple[str, str], Upstream],
-    state: Mapping[Key, LandingRecord],
-    start: date,
-    end: date,
-    *,
-    is_intact: Callable[[LandingRecord], bool],
-    retry_quarantined: bool = False,
-) -> Plan:
-    """Plan the partitions of every listed (dataset, symbol) for the days ``start`` to ``end``.
+@dataclass(frozen=True)
+class Planner:
+    """Compares upstream with the landing log, for the days ``start`` to ``end``.
 
-    Tasks come in the order symbol, month, dataset, so that a run cut short leaves whole symbols.
+    Args:
+        upstream: files of every (dataset, symbol) that was asked for.
+        is_intact: whether a partition's file is the one that its record describes.
+        retry_quarantined: read quarantined files again.
+        keep_optional: make the datasets that are made on request only, such as the ticks.
     """
-    tasks: list[Task] = []
-    facts: list[LandingRecord] = []
-    bad: list[FileRecord] = []
-    up_to_date = 0
-    for month in months(start, end):
-        for (dataset, symbol), files in upstream.items():
-            key = (dataset, symbol, month)
-            record = state.get(key)
-            held = {f.period for f in record.files} if record else set()
-            daily = {
-                day: file
-                for day, file in files.daily.items()
-                if day[:7] == month and (start.isoformat() <= day <= end.isoformat() or day in held)
-            }
-            asked = _asked(month, start, end, files.monthly.get(month) is not None, record)
-            needs = _needs(files.monthly.get(month), daily, record, is_intact, retry_quarantined)
-            if needs is not None:
-                tasks.append(Task(*key, *needs, *asked))
-                continue
-            if record is None:
-                fact = LandingRecord("vision", *key, "absent_upstream", *asked)
-                facts.append(fact)
-                continue
-            up_to_date += 1
-            bad += [f for f in record.files if f.outcome == "quarantined"]
-            if (record.first_day, record.last_day) != asked:
-                files_held = [replace(f, carried=True) for f in record.files]
-                facts.append(
-                    replace(record, first_day=asked[0], last_day=asked[1], files=files_held)
-                )
-    tasks.sort(key=lambda t: (t.symbol, t.month, t.dataset))
-    return Plan(tuple(tasks), tuple(facts), up_to_date, tuple(bad))
+
+    upstream: Mapping[tuple[str, str], Upstream]
+    start: date
+    end: date
+    is_intact: Callable[[LandingRecord], bool]
+    retry_quarantined: bool = False
+    keep_optional: bool = False
+
+    def plan(self, state: Mapping[Key, LandingRecord]) -> Plan:
+        """Plan every partition.
+
+        Tasks come in the order symbol, month, dataset, so that a run cut short leaves whole
+        symbols.
+        """
+        tasks: list[Task] = []
+        facts: list[LandingRecord] = []
+        bad: list[FileRecord] = []
+        up_to_date = 0
+        for month in months(self.start, self.end):
+            for pair in self.upstream:
+                key = (*pair, month)
+                task, fact = self.partition(key, state)
+                if task:
+                    tasks.append(task)
+                    continue
+                if fact:
+                    facts.append(fact)
+                if record := state.get(key):
+                    up_to_date += 1
+                    bad += [f for f in record.files if f.outcome == "quarantined"]
+        tasks.sort(key=lambda t: (t.symbol, t.month, t.dataset))
+        return Plan(tuple(tasks), tuple(facts), up_to_date, tuple(bad))
+
+    def partition(
+        self, key: Key, state: Mapping[Key, LandingRecord]
+    ) -> tuple[Task | None, LandingRecord | None]:
+        """The work that a partition needs, or else the fact that is to be recorded, if any."""
+        dataset, symbol, month = key
+        files = self.upstream[dataset, symbol]
+        record = state.get(key)
+        held = {f.period for f in record.files} if record else set()
+        first, last = self.start.isoformat(), self.end.isoformat()
+        monthly = files.monthly.get(month)
+        daily = {
+            day: file
+            for day, file in files.daily.items()
+            if day[:7] == month and (first <= day <= last or day in held)
+        }
+        asked = _asked(month, self.start, self.end, monthly is not None, record)
+        also = self._also(key, state)
+        others = [state.get((name, symbol, month)) for name in also]
+        needs = _needs(monthly, daily, record, self._is_whole(record, others),
+                       self.retry_quarantined)  # fmt: skip
+        if needs is not None:
+            return Task(*key, *needs, *asked, also, record.log_seq if record else ""), None
+        if record is None:
+            return None, LandingRecord("vision", *key, "absent_upstream", *asked)
+        if (record.first_day, record.last_day) == asked:
+            return None, None
+        files_held = [replace(f, carried=True) for f in record.files]
+        fact = replace(record, first_day=asked[0], last_day=asked[1], files=files_held)
+        return None, fact
+
+    def _also(self, key: Key, state: Mapping[Key, LandingRecord]) -> tuple[str, ...]:
+        """Datasets made with this one: those always made, asked for, or made here before."""
+        dataset, *rest = key
+        always = made_with(dataset, optional=self.keep_optional)
+        return tuple(
+            name
+            for name in made_with(dataset, optional=True)
+            if name in always or (name, *rest) in state
+        )
+
+    def _is_whole(
+        self, record: LandingRecord | None, others: Sequence[LandingRecord | None]
+    ) -> bool:
+        """Whether what has been landed stands: the partition, and those made with it."""
+        if record is None or record.parquet_bytes is None:
+            return True
+        return self.is_intact(record) and all(
+            other is not None and _landed(other) == _landed(record) and self.is_intact(other)
+            for other in others
+        )
+
+
+def _landed(record: LandingRecord) -> set[tuple[str, str | None]]:
+    """Versions of the files that a partition is made of."""
+    return {(f.period, f.etag) for f in record.files if f.outcome == "landed"}
 
 
 def _asked(
@@ -130,7 +198,7 @@ def _needs(
     monthly: RemoteFile | None,
     daily: Mapping[str, RemoteFile],
     record: LandingRecord | None,
-    is_intact: Callable[[LandingRecord], bool],
+    is_whole: bool,
     retry_quarantined: bool,
 ) -> tuple[RemoteFile | None, Mapping[str, RemoteFile], LandingRecord | None] | None:
     """Files to read for a partition and the record to build on, or None if there are none."""
@@ -139,8 +207,7 @@ def _needs(
     if record is None:
         return monthly, daily, None
     stale = record.parser_version != PARSER_VERSION
-    damaged = record.parquet_bytes is not None and not is_intact(record)
-    if stale or damaged:  # nothing of the old file can be reused: every file is read again
+    if stale or not is_whole:  # nothing of the old file can be reused: every file is read again
         return monthly, daily, None
     settled = ("landed",) if retry_quarantined else ("landed", "quarantined")
     seen = {(f.period, f.etag, f.checksum_etag) for f in record.files if f.outcome in settled}

@@ -1,9 +1,18 @@
-"""Progress of long work on stderr: a live line in a terminal, plain lines otherwise."""
+"""Progress of long work on stderr: live lines in a terminal, plain lines otherwise.
+
+Worker processes report through a pipe: a message is one small write, which a killed worker cannot
+leave half done, and no lock that it could take with it.
+"""
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
+import threading
 import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from types import TracebackType
 
 from rich.console import Console
@@ -11,14 +20,67 @@ from rich.live import Live
 from rich.text import Text
 
 _PLAIN_EVERY_SECONDS = 5.0
+_REPORT_EVERY_SECONDS = 0.25
+
+
+@dataclass
+class _Work:
+    """What a worker is doing: bytes of a zip and rows, read so far."""
+
+    pid: int
+    name: str
+    total: int
+    bytes: int
+    rows: int
+    seconds: float
+
+
+@dataclass
+class _Reporter:
+    """The sending end in a worker process."""
+
+    pipe: Connection | None = None
+    name: str = ""
+    started: float = 0.0
+    sent: float = 0.0
+
+
+_reporter = _Reporter()
+
+
+def report_to(pipe: Connection) -> None:
+    """Have this process report to the owner of the pipe's other end."""
+    _reporter.pipe = pipe
+
+
+def report(name: str, total: int, done: int, rows: int) -> None:
+    """Say how far the file ``name`` of ``total`` bytes has been read; most calls say nothing."""
+    now = time.monotonic()
+    if name != _reporter.name:
+        _reporter.name, _reporter.started = name, now
+    if _reporter.pipe is None or now - _reporter.sent < _REPORT_EVERY_SECONDS:
+        return
+    _reporter.sent = now
+    work = _Work(os.getpid(), name[:200], total, done, rows, now - _reporter.started)
+    _reporter.pipe.send_bytes(pickle.dumps(work))
 
 
 class Progress:
-    """Counts units, bytes and rows, and shows rate and time left. Use as a context manager."""
+    """Counts units, bytes and rows, and shows rates and time left. Use as a context manager.
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
-        self.label, self.total, self.unit = label, total, unit
-        self.done = self.bytes = self.rows = 0
+    Args:
+        label: what is being done.
+        total: number of units.
+        unit: their name.
+        weight: sum of the units' weights, in bytes, by which the time left is estimated; without
+            it the units count alike.
+    """
+
+    def __init__(self, label: str, total: int, unit: str, weight: int = 0) -> None:
+        self.label, self.total, self.unit, self.weight = label, total, unit, weight
+        self.done = self.files = self.bytes = self.rows = 0
+        self._weight_done = 0
+        self._workers: dict[int, _Work] = {}
         self._started = self._shown = time.monotonic()
         self._live = (
             Live(console=Console(stderr=True), get_renderable=self._text, refresh_per_second=4)
@@ -37,20 +99,44 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._workers.clear()
         if self._live:
             self._live.stop()
         else:
             self._plain()
+
+    def listen(self, pipe: Connection) -> None:
+        """Show what workers report through a pipe, from now until its other ends are closed."""
+
+        def receive() -> None:
+            try:
+                while True:
+                    work = pickle.loads(pipe.recv_bytes())  # noqa: S301 (from our own workers)
+                    self._workers[work.pid] = work
+                    self._tick()
+            except (EOFError, OSError):
+                return
+
+        threading.Thread(target=receive, daemon=True).start()
 
     def add_bytes(self, count: int) -> None:
         """Bytes have arrived."""
         self.bytes += count
         self._tick()
 
-    def finish_one(self, rows: int = 0) -> None:
+    def finish_file(self, name: str, rows: int) -> None:
+        """A file has been read."""
+        self.files += 1
+        self.rows += rows
+        for work in list(self._workers.values()):
+            if work.name == name:
+                self._workers.pop(work.pid, None)
+        self._tick()
+
+    def finish_one(self, weight: int = 0) -> None:
         """One unit is finished."""
         self.done += 1
-        self.rows += rows
+        self._weight_done += weight
         self._tick()
 
     def note(self, message: str) -> None:
@@ -69,23 +155,38 @@ class Progress:
         if self._live is None and time.monotonic() - self._shown >= _PLAIN_EVERY_SECONDS:
             self._plain()
 
+    def _text(self) -> Text:
+        return Text("\n".join([self.line(), *(f"  {w}" for w in self._working())]))
+
     def _plain(self) -> None:
         self._shown = time.monotonic()
-        print(self.line(), file=sys.stderr, flush=True)
+        print("; ".join([self.line(), *self._working()]), file=sys.stderr, flush=True)
 
-    def _text(self) -> Text:
-        return Text(self.line())
+    def _working(self) -> list[str]:
+        """What each worker is doing, one line of text each."""
+        return [
+            f"worker {w.pid}: {w.name} {w.bytes / max(w.total, 1):.0%}, "
+            f"{w.rows / max(w.seconds, 1e-9) / 1e6:.1f} M rows/s"
+            for w in sorted(self._workers.values(), key=lambda w: w.pid)
+        ]
 
     def line(self) -> str:
         """The state of the work as one line of text."""
         seconds = max(self.seconds, 1e-9)
-        left = (self.total - self.done) * seconds / self.done if self.done else None
         parts = [f"{self.label}: {self.done:,}/{self.total:,} {self.unit}"]
+        if self.files:
+            parts += [f"{self.files:,} files"]
         if self.bytes:
-            parts += [size(self.bytes), f"{size(self.bytes / seconds)}/s", f"{self.rows:,} rows"]
+            parts += [size(self.bytes), f"{size(self.bytes / seconds)}/s"]
+        working = list(self._workers.values())
+        if rows := self.rows + sum(w.rows for w in working):
+            parts += [f"{rows:,} rows", f"{rows / seconds:,.0f} rows/s"]
         parts += [f"{duration(seconds)} elapsed"]
-        if left is not None and self.done < self.total:
-            parts += [f"ETA {duration(left)}"]
+        share = self.done / max(self.total, 1)
+        if self.weight:
+            share = (self._weight_done + sum(w.bytes for w in working)) / self.weight
+        if share > 0 and self.done < self.total:
+            parts += [f"ETA {duration(seconds * max(1 / share - 1, 0))}"]
         return ", ".join(parts)
 
 

@@ -16,17 +16,26 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 from ingest.config import Config
 from ingest.datasets import DATASETS
-from ingest.decode import DecodeResult, assemble, decode_file, short_days, utc_today
 from ingest.errors import PerpError, Quarantine
-from ingest.lake import FileRecord, Lake, LandingLog, LandingRecord, Status
+from ingest.lake import (
+    Claims,
+    FileRecord,
+    Lake,
+    LandingLog,
+    LandingRecord,
+    LandingState,
+    Status,
+)
 from ingest.names import days, encode_symbol
-from ingest.plan import Plan, Task, Upstream, make_plan
-from ingest.progress import Progress
+from ingest.partition import DecodeResult, assemble, decode_file, decoded_before
+from ingest.plan import Plan, Planner, Task, Upstream
+from ingest.progress import Progress, report_to
 from ingest.sources.vision import (
     ChecksumMismatch,
     Failed,
@@ -40,6 +49,8 @@ from ingest.sources.vision import (
 SOURCE = "vision"
 T = TypeVar("T")
 _CONCURRENT_PARTITIONS = 12
+_WORKER_DEATHS = 3  # that one piece of work may cause
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Options:
     retry: Retry = field(default_factory=Retry)
     keep_raw: bool = False
     retry_quarantined: bool = False
+    keep_ticks: bool = False
 
 
 @dataclass
@@ -65,6 +77,7 @@ class Summary:
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     known_bad: int = 0
+    by_others: int = 0  # landed by other perp processes meanwhile
 
     @property
     def ok(self) -> bool:
@@ -141,14 +154,16 @@ def ingest_archive(
     """
     lake = Lake(config.lake)
     lake.prepare(config.origin)
-    with lake.writer_lock(SOURCE):
-        lake.clean(SOURCE)
-        return asyncio.run(_ingest(config, lake, datasets, symbols, start, end, options, dry_run))
+    with lake.shared(SOURCE) as claims:
+        return asyncio.run(
+            _ingest(config, lake, claims, datasets, symbols, start, end, options, dry_run)
+        )
 
 
 async def _ingest(
     config: Config,
     lake: Lake,
+    claims: Claims,
     datasets: list[str],
     symbols: list[str],
     start: date,
@@ -173,31 +188,67 @@ async def _ingest(
                 f"cannot list {config.listing_url}: {error or 'not found'}; check the connection "
                 "and PERP_ARCHIVE_LISTING_URL, then run this command again"
             ) from error
-        plan = make_plan(
-            upstream,
-            lake.state(),
-            start,
-            end,
-            is_intact=lake.is_intact,
-            retry_quarantined=options.retry_quarantined,
+        planner = Planner(
+            upstream, start, end, lake.is_intact, options.retry_quarantined, options.keep_ticks
         )
+        state = LandingState(lake.log_folder)
+        plan = planner.plan(state.refresh())
         if dry_run:
             return plan, Summary(up_to_date=plan.up_to_date)
+        weight = sum(task.bytes for task in plan.tasks)
         with (
             contextlib.closing(LandingLog(lake.log_folder, SOURCE)) as log,
-            Progress("ingest", len(plan.tasks), "partitions") as progress,
-            ProcessPoolExecutor(
-                options.workers,
-                multiprocessing.get_context("spawn"),
-                initializer=_init_worker,
-                initargs=(os.getpid(),),
-            ) as pool,
+            Progress("ingest", len(plan.tasks), "partitions", weight) as progress,
+            contextlib.closing(_Workers(options.workers, progress)) as workers,
         ):
-            return plan, await _Runner(lake, archive, options, log, pool, progress).run(plan)
+            run = _Runner(lake, archive, options, log, workers, progress, claims, planner, state)
+            return plan, await run.run(plan)
+
+
+class _Workers:
+    """Processes that decode and assemble. A job whose process dies is done again by another."""
+
+    def __init__(self, count: int, progress: Progress) -> None:
+        self._count, self._progress = count, progress
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # inherited: the processes are the threads
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        receiving, self._sending = context.Pipe(duplex=False)
+        self._progress.listen(receiving)
+        self._pool = ProcessPoolExecutor(
+            self._count, context, _init_worker, (os.getpid(), self._sending)
+        )
+
+    async def call(self, job: Callable[..., T], *arguments: object) -> T:
+        """Run a job in a process. It may be run again from the start, so it must be repeatable.
+
+        Raises PerpError if its process dies every time.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(_WORKER_DEATHS):
+            pool = self._pool
+            try:
+                return await loop.run_in_executor(pool, job, *arguments)
+            except BrokenProcessPool:
+                if pool is self._pool:
+                    self._progress.note("a worker process died; its work is done again")
+                    self.close()
+                    self._start()
+        raise PerpError(
+            f"worker processes died {_WORKER_DEATHS} times in {job.__name__} {arguments[0]} (out "
+            "of memory?); try again with --workers 1, what has landed stays"
+        )
+
+    def close(self) -> None:
+        """End the processes after their present jobs."""
+        self._pool.shutdown()
+        self._sending.close()
 
 
 class _Runner:
-    """One run of a plan over the open log, worker pool and progress display."""
+    """One run of a plan: its lake and log, its workers, and what other runs leave to it."""
 
     def __init__(
         self,
@@ -205,30 +256,66 @@ class _Runner:
         archive: VisionArchive,
         options: Options,
         log: LandingLog,
-        pool: ProcessPoolExecutor,
+        workers: _Workers,
         progress: Progress,
+        claims: Claims,
+        planner: Planner,
+        state: LandingState,
     ) -> None:
         self.lake, self.archive, self.options = lake, archive, options
-        self.log, self.pool, self.progress = log, pool, progress
+        self.log, self.workers, self.progress = log, workers, progress
+        self.claims, self.planner, self.state = claims, planner, state
+        self.elsewhere: list[Task] = []
         self.summary = Summary()
         archive.on_bytes = progress.add_bytes
 
     async def run(self, plan: Plan) -> Summary:
         self.summary.up_to_date = plan.up_to_date
         self.summary.known_bad = len(plan.known_bad)
+        state = self.state.refresh()
         for fact in plan.facts:
-            self.log.append(fact)
+            newest = state.get(fact.key)
+            if newest and newest.log_seq != fact.log_seq:
+                continue  # another process has been here since
+            self.log.append(fact, after=fact.log_seq)
             self.summary.partitions[fact.status] += fact.parquet_bytes is None
         try:
             await _each(plan.tasks, self._work, _CONCURRENT_PARTITIONS)
+            if self.elsewhere:
+                self.progress.note(
+                    f"{len(self.elsewhere)} partitions are being landed by other perp processes; "
+                    "waiting, to take over what they leave"
+                )
+            while self.elsewhere:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                waiting, self.elsewhere = self.elsewhere, []
+                await _each(waiting, self._work, _CONCURRENT_PARTITIONS)
         finally:
             self.summary.seconds = self.progress.seconds
             self.summary.bytes = self.progress.bytes
         return self.summary
 
     async def _work(self, task: Task) -> None:
+        """Land a partition, unless another process has it, or has landed it meanwhile."""
+        if not self.claims.take(task.key):
+            self.elsewhere.append(task)
+            return
         try:
-            record = await self._land(task)
+            newest = self.state.refresh().get(task.key)
+            needed: Task | None = task
+            if newest and newest.log_seq != task.seen:
+                needed, _ = self.planner.partition(task.key, self.state.records)
+            if needed:
+                await self._try(needed)
+            else:
+                self.summary.by_others += 1
+        finally:
+            self.claims.release(task.key)
+        self.progress.finish_one(task.bytes)
+
+    async def _try(self, task: Task) -> None:
+        try:
+            await self._land(task)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise PerpError(
@@ -236,39 +323,27 @@ class _Runner:
                     "command again: what has landed stays"
                 ) from error
             raise PerpError(f"cannot write the lake {self.lake.root}: {error}") from error
-        except BrokenProcessPool as error:
-            raise PerpError(
-                f"a worker process died while reading {task.dataset} {task.symbol} "
-                f"{task.month} (out of memory?); run the same command again to go on"
-            ) from error
-        self.progress.finish_one(record.rows_out)
 
     # ---------------------------------------------------------------------------- one partition
-    async def _land(self, task: Task) -> LandingRecord:
-        spec = DATASETS[task.dataset]
+    async def _land(self, task: Task) -> None:
         previous = task.previous.files if task.previous else []
         held = {f.period: f for f in previous if f.outcome == "landed"}
         folder = self.lake.tmp / SOURCE / task.dataset / encode_symbol(task.symbol) / task.month
-        record = LandingRecord(
-            SOURCE, task.dataset, task.symbol, task.month, "landed", task.first_day, task.last_day
-        )
-        arrow: dict[str, Path] = {}
+        record = LandingRecord(SOURCE, *task.key, "landed", task.first_day, task.last_day)
+        fresh: set[str] = set()
 
         async def read(file: RemoteFile) -> DecodeResult:
-            out = folder / f"{file.period}.arrow"
-            result = await self._read(file, task, folder, out)
+            result = await self._read(file, task, folder)
             record.files.append(result.record)
             if result.record.outcome == "landed":
-                arrow[file.period] = out
+                fresh.add(file.period)
             return result
 
         wanted = dict(task.daily)
         if task.monthly:
             result = await read(task.monthly)
             if result.record.outcome == "landed":
-                record.deficient_days = short_days(
-                    result.rows_by_day, spec, task.month, utc_today()
-                )
+                record.deficient_days = result.deficient_days
                 wanted = {d: f for d, f in wanted.items() if d in record.deficient_days}
             elif task.previous and task.month in held:  # the month as it was landed before stays
                 short = task.previous.deficient_days
@@ -281,38 +356,47 @@ class _Runner:
         }
         await asyncio.gather(*(read(f) for d, f in wanted.items() if d not in unchanged))
 
-        monthly = arrow.pop(task.month, None)
-        keep = _days_to_keep(task, held, record, monthly is not None) - arrow.keys()
+        month = task.month in fresh
+        daily = fresh - {task.month}
+        keep = _days_to_keep(task, held, record, month) - daily
         record.files += [
             replace(f, carried=True)
             for period, f in sorted(held.items())
-            if period in keep or (period == task.month and monthly is None)
+            if period in keep or (period == task.month and not month)
         ]
         record.files.sort(key=lambda f: f.period)
-        if monthly or arrow:
-            record = await self._commit(record, monthly, arrow, keep)
+        if fresh:
+            await self._commit(record, folder, month, daily, keep, task)
         else:
-            self._note(_nothing_new(record, task.previous))
-        for path in folder.glob("*.arrow"):
-            path.unlink()
+            self._note(_nothing_new(record, task.previous), task)
+        for path in folder.glob("*.*"):
+            if path.suffix in (".arrow", ".parquet"):
+                path.unlink()
         with contextlib.suppress(OSError):  # an unfinished download stays, to be resumed
             folder.rmdir()
-        return record
 
     async def _commit(
-        self, record: LandingRecord, monthly: Path | None, daily: dict[str, Path], keep: set[str]
-    ) -> LandingRecord:
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self.pool, assemble, self.lake, record, monthly, daily, keep)
+        self,
+        record: LandingRecord,
+        folder: Path,
+        month: bool,
+        daily: set[str],
+        keep: set[str],
+        task: Task,
+    ) -> None:
+        done = asyncio.ensure_future(
+            self.workers.call(assemble, self.lake, record, folder, month, daily, keep, task.also)
+        )
         try:
             committed = await asyncio.shield(done)
-        except asyncio.CancelledError:  # the file will be replaced; its log line must follow
-            self._note(await done)
+        except asyncio.CancelledError:  # the files will be replaced; their log lines must follow
+            for each in await done:
+                self._note(each, task)
             raise
-        self._note(committed)
-        return committed
+        for each in committed:
+            self._note(each, task)
 
-    async def _read(self, file: RemoteFile, task: Task, folder: Path, out: Path) -> DecodeResult:
+    async def _read(self, file: RemoteFile, task: Task, folder: Path) -> DecodeResult:
         """Download, verify and decode one file; whatever happens becomes its record."""
         record = FileRecord(
             url=self.archive.url(file.key),
@@ -323,6 +407,8 @@ class _Runner:
             last_modified=file.last_modified,
             bytes=file.bytes,
         )
+        if before := decoded_before(folder, task.dataset, record, task.also):
+            return before
         raw: Path | None = None
         try:
             got = await self.archive.download(file, folder)
@@ -341,10 +427,10 @@ class _Runner:
             raw = got.path
             record.bytes, record.attempts = got.bytes, got.attempts
             record.sha256_actual, record.sha256_expected = got.sha256, got.sha256_expected
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(
-                self.pool, decode_file, raw, out, task.dataset, task.symbol, record
+            result = await self.workers.call(
+                decode_file, raw, folder, task.dataset, task.symbol, record, task.also
             )
+            self.progress.finish_file(raw.name, result.record.rows_in or 0)
             self._put_away(raw, file, result.record)
             return result
         self._put_away(raw, file, record)
@@ -370,13 +456,13 @@ class _Runner:
             raw.unlink(missing_ok=True)
         discard_part(raw.with_name(f"{raw.name}.part"))
 
-    def _note(self, record: LandingRecord) -> None:
+    def _note(self, record: LandingRecord, task: Task) -> None:
         """Write the log line and count it."""
-        self.log.append(record)
+        self.log.append(record, after=task.seen)
         self.summary.partitions[record.status] += 1
         self.summary.rows += record.rows_out
         for file in record.files:
-            if file.carried:
+            if file.carried or DATASETS[record.dataset].made_with:
                 continue
             self.summary.files[file.outcome] += 1
             if file.outcome in ("quarantined", "failed"):
@@ -410,8 +496,9 @@ def _nothing_new(record: LandingRecord, previous: LandingRecord | None) -> Landi
     return record
 
 
-def _init_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone."""
+def _init_worker(parent: int, progress: Connection) -> None:
+    """Report to the parent, leave Ctrl-C to it, and end when it is gone."""
+    report_to(progress)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.datasets import (
@@ -125,11 +126,30 @@ def reduce_zip(
                 continue
         if tally.rows_in and not layers.rows:
             raise Quarantine(f"none of its {tally.rows_in} rows lies in {record.period}")
+        minutes = layers.minutes()
         layers.describe(tally)
+        inside, before = missing_ids(minutes)
+        tally.missing_ids = int(inside.sum() + before.sum())
         for column in fields(tally):
             setattr(record, column.name, getattr(tally, column.name))
-        return Layers(layers.minutes(), layers.sizes())
+        return Layers(minutes, layers.sizes())
     raise AssertionError("a sorted tape is in order")
+
+
+def missing_ids(minutes: pa.Table) -> tuple[Ints, Ints]:
+    """Ids that a minute layer lacks inside each minute, and between it and the minute before.
+
+    Arrays over the minutes that have rows of their own. An id below the one before it begins
+    another contract under the same name, and lacks nothing.
+    """
+    tape = minutes.filter(pc.is_valid(minutes["first_agg_trade_id"]))
+    first, last, trades, bad = (
+        tape[name].to_numpy()
+        for name in ("first_agg_trade_id", "last_agg_trade_id", "trade_count", "n_bad")
+    )
+    before = np.zeros(len(first), np.int64)
+    before[1:] = np.maximum(first[1:] - last[:-1] - 1, 0)
+    return np.maximum(last - first + 1 - trades - bad, 0), before
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -320,8 +340,6 @@ class _Accumulator:
         tally.out_of_order = int(self._n_out_of_order.sum())
         used = np.flatnonzero(self._n_rows)
         if len(used):
-            low, high = self._first_id[used].min(), self._last_id[used].max()
-            tally.missing_ids = int(high - low + 1 - self.rows)
             tally.first_time = _iso(self._first_time[used].min())
             tally.last_time = _iso(self._last_time[used].max())
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 
 from ingest.lake import PARSER_VERSION, FileRecord, LandingRecord
-from ingest.plan import Upstream, make_plan
+from ingest.plan import Planner, Upstream
 from ingest.sources.vision import RemoteFile
 
 KEY = ("klines_1m", "BTCUSDT")
@@ -32,7 +32,7 @@ def record(*files: FileRecord, **changes) -> LandingRecord:
 
 def plan(upstream: Upstream, *records: LandingRecord, days=JANUARY, intact=True, **options):
     state = {r.key: r for r in records}
-    return make_plan({KEY: upstream}, state, *days, is_intact=lambda _: intact, **options)
+    return Planner({KEY: upstream}, *days, is_intact=lambda _: intact, **options).plan(state)
 
 
 def month_and_days(**etags: str) -> Upstream:

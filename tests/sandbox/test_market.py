@@ -70,13 +70,6 @@ def test_a_longer_simulation_begins_with_the_shorter(market: Market):
         assert np.array_equal(ours, theirs[: len(ours)]), field.name
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sandbox") / "archive"
-    assert not build_archive(root).reused
-    return root
-
-
 def test_the_archive_is_deterministic_and_reused(archive: Path, tmp_path: Path):
     assert build_archive(archive).reused
     build_archive(tmp_path / "again")

@@ -22,7 +22,7 @@ from ingest.datasets import DATASETS
 from ingest.sandbox.market import Contract, Market, Ohlc, draws, epoch_ms, simulate, within
 from ingest.sandbox.scenario import CONTRACTS, DECOYS, END, OUTAGE, START
 
-VERSION = 2  # raise it when the content changes: an archive of another version is written anew
+VERSION = 3  # raise it when the content changes: an archive of another version is written anew
 SEED = 7
 MINUTE = 60_000
 HOUR = 3_600_000
@@ -76,16 +76,18 @@ def _mistaken(table: pa.Table, minutes: npt.NDArray[np.int64]) -> pa.Table:
 
 
 def _simulate(contract: Contract) -> Market:
-    start = datetime(START.year, START.month, START.day)
-    return simulate(contract, start, (END - START).days + 1, seed=SEED, outages=(OUTAGE,))
+    days = (END - START).days + 1
+    return simulate(contract, _midnight(START), days, seed=SEED, outages=(OUTAGE,))
 
 
 # ------------------------------------------------------------------------------------ the tables
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day)
+
+
 def _span(market: Market, first: date, end: date) -> Mask:
     """Minutes with a bar from ``first`` to before ``end``."""
-    start, stop = (epoch_ms(datetime(d.year, d.month, d.day)) for d in (first, end))
-    inside: Mask = (market.minutes >= start) & (market.minutes < stop) & market.has_bar
-    return inside
+    return within(market.minutes, (_midnight(first), _midnight(end))) & market.has_bar
 
 
 def _groups(minutes: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.intp]:
@@ -101,8 +103,6 @@ def _klines(market: Market, mask: Mask, step: int) -> pa.Table:
     minutes = market.minutes[mask]
     at = _groups(minutes, step)
     ends = np.append(at[1:], len(minutes)) - 1
-    quote = market.lots * market.vwap_ticks
-    buy_quote = market.buy_lots * market.vwap_ticks
     opens = minutes[at] // (step * MINUTE) * (step * MINUTE)
     total = np.add.reduceat
     return pa.table(
@@ -114,10 +114,10 @@ def _klines(market: Market, mask: Mask, step: int) -> pa.Table:
             market.close_ticks[mask][ends] / price,
             total(market.lots[mask], at) / lot,
             opens + step * MINUTE - 1,
-            total(quote[mask], at) / (price * lot),
+            total(market.quote[mask], at) / (price * lot),
             total(market.trades[mask], at),
             total(market.buy_lots[mask], at) / lot,
-            total(buy_quote[mask], at) / (price * lot),
+            total(market.buy_quote[mask], at) / (price * lot),
             np.zeros(len(at), np.int64),
         ],
         names=[str(i) for i in range(12)],
@@ -147,6 +147,23 @@ def _prices(market: Market, path: Ohlc, mask: Mask, step: int) -> pa.Table:
             zeros,
         ],
         names=[str(i) for i in range(12)],
+    )
+
+
+def _ticks(market: Market, mask: Mask) -> pa.Table:
+    """Rows of the chosen aggregated trades."""
+    c, tape = market.contract, market.tape
+    return pa.table(
+        [
+            tape.ids[mask],
+            tape.price_ticks[mask] / 10**c.price_decimals,
+            tape.lots[mask] / 10**c.lot_decimals,
+            tape.first_ids[mask],
+            tape.last_ids[mask],
+            tape.times[mask],
+            tape.sold[mask],
+        ],
+        names=[str(i) for i in range(7)],
     )
 
 
@@ -210,6 +227,7 @@ def _write_contract(root: Path, contract: Contract) -> None:
     market = _simulate(contract)
     writer = _Writer(root, contract.symbol)
     _write_bars(writer, market)
+    _write_ticks(writer, market)
     _write_funding(writer, market)
     _write_metrics(writer, market)
     if contract.symbol in ("BTCUSDT", "ETHUSDT"):
@@ -313,6 +331,55 @@ def _put_minutes(
         writer.path(f"{key}.CHECKSUM").unlink()
 
 
+def _write_ticks(writer: _Writer, market: Market) -> None:
+    """Aggregated trades with the flaws of their files; lost rows leave holes in the ids."""
+    symbol = writer.symbol
+    ids, times = market.tape.ids, market.tape.times
+
+    def on(first: date, end: date) -> Mask:
+        return within(times, (_midnight(first), _midnight(end)))
+
+    kept = np.ones(len(times), bool)
+    if symbol == "BNBUSDT":
+        kept = ~within(times, (datetime(2024, 1, 23, 14, 10), datetime(2024, 1, 23, 14, 25)))
+    elif symbol == "DOGEUSDT":
+        kept = ~within(times, (datetime(2024, 1, 31, 23, 58), datetime(2024, 2, 1, 0, 3)))
+    elif symbol == "1000PEPEUSDT":
+        kept = times >= epoch_ms(datetime(2024, 2, 1))
+
+    for period, first, end in _periods():
+        mask = kept & on(first, end)
+        if (symbol, period) == ("AVAXUSDT", "2024-02"):
+            mask &= ~on(date(2024, 2, 8), date(2024, 2, 10))
+        if not mask.any():
+            continue
+        table = _ticks(market, mask)
+        if (symbol, period) == ("SOLUSDT", "2024-01"):
+            n = table.num_rows
+            blocks = np.argsort(np.arange(n) % ((n + 1) // 2) // 1000, kind="stable")
+            table = table.take(pa.array(np.concatenate([blocks[:6_000], blocks[5_600:]])))
+        elif (symbol, period) == ("ETHUSDT", "2024-01"):
+            empty = within(times, (datetime(2024, 1, 21, 2), datetime(2024, 1, 21, 8)))
+            empty &= ids * 61 % 100 < 38  # spread evenly
+            table = _with(table, 2, empty[mask], 0)
+        elif (symbol, period) == ("XRPUSDT", "2024-02"):
+            empty = within(times, (datetime(2024, 2, 21, 10), datetime(2024, 2, 21, 11)))
+            table = _with(table, 2, (empty & (ids % 3 == 0))[mask], 0)
+        header = not (symbol in ("ADAUSDT", "XRPUSDT") and period == "2024-01")
+        key = writer.put("agg_trades_1m", period, table, header=header)
+        if (symbol, period) == ("LINKUSDT", "2024-02"):
+            _truncate(writer.path(key))
+
+    repaired = {
+        "ETHUSDT": [date(2024, 1, 21)],
+        "AVAXUSDT": [date(2024, 2, 8)],
+        "LINKUSDT": [date(2024, 2, day) for day in range(1, 30)],
+    }
+    for day in repaired.get(symbol, ()):
+        table = _ticks(market, on(day, day + timedelta(days=1)))
+        writer.put("agg_trades_1m", day.isoformat(), table)
+
+
 def _with(table: pa.Table, column: int, where: Mask, value: float) -> pa.Table:
     values = table[str(column)].to_numpy().copy()
     values[where] = value
@@ -330,8 +397,7 @@ def _write_funding(writer: _Writer, market: Market) -> None:
     if c.pause:
         alive &= ~within(times, c.pause)
     for month, first, end in _periods()[:2]:
-        start, stop = (epoch_ms(datetime(d.year, d.month, d.day)) for d in (first, end))
-        mask = alive & (times >= start) & (times < stop)
+        mask = alive & within(times, (_midnight(first), _midnight(end)))
         if mask.any():
             rows = zip(
                 (times + market.settle_jitter)[mask].tolist(),
@@ -351,7 +417,7 @@ def _write_metrics(writer: _Writer, market: Market) -> None:
     last_time = epoch_ms(c.last_trade) if c.last_trade else 1 << 60
     day = START
     while day <= END:
-        start = epoch_ms(datetime(day.year, day.month, day.day))
+        start = epoch_ms(_midnight(day))
         # The label is the end of the five minutes; the file holds 00:00-23:55 or 00:05-00:00.
         offset = 300_000 if day >= FIRST_NEXT_DAY_LABELS else 0
         inside = (market.sample_times >= start + offset) & (
@@ -434,7 +500,7 @@ def _write_liquidations(writer: _Writer, market: Market) -> None:
             fell = market.close_ticks[i] < market.open_ticks[i]
             size = max(int(market.lots[i]) // 400, 1) / lot
             order = (market.low_ticks[i] if fell else market.high_ticks[i]) / price
-            average = market.vwap_ticks[i] / price
+            average = market.quote[i] // market.lots[i] / price
             time = int(market.minutes[i]) + int(abs(luck[i]) * 10_000)
             row = (
                 f"{time},{'SELL' if fell else 'BUY'},LIMIT,IOC,{size},{order},{average},FILLED,"

@@ -80,7 +80,8 @@ def build_warehouse(config: Config, folder: Path) -> int:
 
 
 def _ingest(config: Config) -> Summary:
-    _, summary = ingest_archive(config, list(DATASETS), list(SYMBOLS), START, END, Options())
+    datasets = [d.name for d in DATASETS.values() if d.made_with is None]
+    _, summary = ingest_archive(config, datasets, list(SYMBOLS), START, END, Options())
     return summary
 
 

@@ -1,4 +1,4 @@
-"""A deterministic market whose bars, marks, premium, funding and metrics agree with each other.
+"""A deterministic market whose trades, bars, marks, funding and metrics agree with each other.
 
 Everything is computed per minute from the start of the simulation on. Random numbers are drawn per
 (seed, symbol, series, day) and every recursion runs forward, so a longer simulation begins with the
@@ -10,6 +10,7 @@ Prices are integers of ticks and volumes integers of lots: sums over any window 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import NormalDist
@@ -23,6 +24,7 @@ Bools = npt.NDArray[np.bool_]
 
 DAY = 1440
 SAMPLE_RATE = 5  # minutes between open interest samples
+SLOTS = 6  # most aggregated trades of a minute
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,28 @@ class Ohlc:
 
 
 @dataclass(frozen=True)
+class Tape:
+    """Aggregated trades while the contract is listed, arrays of shape (trades,) in their order.
+
+    Ids begin at 1 with every listing. Raw ids have gaps: some trades are never aggregated.
+    """
+
+    ids: Ints
+    times: Ints  # epoch ms, never falling
+    price_ticks: Ints
+    lots: Ints
+    first_ids: Ints  # raw trades, both ends included
+    last_ids: Ints
+    sold: Bools  # the taker sold: the buyer was the maker
+
+
+@dataclass(frozen=True)
 class Market:
     """All series of one contract.
 
     Minute arrays have shape (minutes,), sample arrays (samples,) at five minutes. ``ticks`` are
-    prices in units of 10**-price_decimals, ``lots`` sizes in units of 10**-lot_decimals.
+    prices in units of 10**-price_decimals, ``lots`` sizes in units of 10**-lot_decimals, ``quote``
+    sums of their products. Where there is no bar, ``quote`` and ``trades`` are 0.
     """
 
     contract: Contract
@@ -85,8 +104,10 @@ class Market:
     close_ticks: Ints
     lots: Ints
     buy_lots: Ints
-    vwap_ticks: Ints
+    quote: Ints
+    buy_quote: Ints
     trades: Ints
+    tape: Tape
     mark: Ohlc
     index: Ohlc
     premium: Ohlc
@@ -200,13 +221,27 @@ def simulate(
     hour_shape = 1 + 0.6 * np.cos(2 * np.pi * (np.arange(n) % 60) / 60)
     size = np.exp(0.7 * decay(normal("volume"), 45) + 0.5 * normal("size") - 0.37)
     moved = 0.5 + np.abs(returns) / contract.volatility
+    activity = hour_shape * size * moved
     lot = 10.0**-contract.lot_decimals
-    lots = np.rint(contract.turnover * hour_shape * size * moved / (close * tick) / lot)
-    lots = np.where(silent, 0, np.maximum(lots, 1)).astype(np.int64)
+    lots = np.rint(contract.turnover * activity / (close * tick) / lot)
+    # Every trade of a minute has at least one lot, whichever side it is on.
+    lots = np.where(silent, 0, np.maximum(lots, 2 * SLOTS)).astype(np.int64)
     buy_share = np.clip(0.5 + 0.12 * np.tanh(returns / spread) + 0.08 * normal("side"), 0.02, 0.98)
     buy_lots = np.floor(lots * buy_share).astype(np.int64)
-    trades = np.maximum(np.rint(lots * lot * close * tick / 900), 1).astype(np.int64)
-    vwap = np.clip((open_ + high + low + close) // 4, low, high)
+    buy_lots = np.where(silent, 0, np.clip(buy_lots, SLOTS, lots - SLOTS))
+
+    bars = np.stack([open_, high, low, close], axis=1)
+    tape = _tape(
+        contract, minutes, has_bar & ~silent, bars, lots, buy_lots, np.log(activity), normal
+    )
+    minute_of = (tape.times - minutes[0]) // 60_000
+
+    def total(values: Ints) -> Ints:
+        sums = np.zeros(n, dtype=np.int64)
+        np.add.at(sums, minute_of, values)
+        return sums
+
+    quote = tape.price_ticks * tape.lots
 
     mark = _path(
         contract.price, index_close * np.exp(_smooth(basis, 30)), spread, normal("mark-range")
@@ -244,8 +279,10 @@ def simulate(
         close_ticks=close,
         lots=lots,
         buy_lots=buy_lots,
-        vwap_ticks=vwap,
-        trades=np.where(silent, 0, np.minimum(trades, lots)),
+        quote=total(quote),
+        buy_quote=total(quote * ~tape.sold),
+        trades=total(tape.last_ids - tape.first_ids + 1),
+        tape=tape,
         mark=mark,
         index=index,
         premium=premium,
@@ -260,6 +297,99 @@ def simulate(
         settle_hours=hours,
         settle_rates=rates,
     )
+
+
+def _tape(
+    contract: Contract,
+    minutes: Ints,
+    traded: Bools,
+    bars: Ints,
+    lots: Ints,
+    buy_lots: Ints,
+    crowd: Floats,
+    normal: Callable[[str], Floats],
+) -> Tape:
+    """Trades that make the given bars.
+
+    Args:
+        traded: which minutes have trades, shape (minutes,) as all that follow.
+        bars: open, high, low and close in ticks, shape (minutes, 4).
+        crowd: the larger, the more trades a minute has.
+        normal: draws one standard normal number per minute for a named series.
+    """
+
+    def slots(series: str) -> Floats:
+        """One number for each possible trade, shape (traded minutes, SLOTS)."""
+        return np.stack([normal(f"{series}-{i}")[traded] for i in range(SLOTS)], axis=1)
+
+    def uniform(series: str) -> Floats:
+        return slots(series) % 1  # what follows the point of a normal number is all but uniform
+
+    open_, high, low, close = bars[traded].T
+    total, bought = lots[traded], buy_lots[traded]
+
+    # First the open, last the close; between them the extremes, and anything that lies within.
+    reach = (high - low + 1)[:, None] * uniform("tick-price")
+    prices = low[:, None] + np.floor(reach).astype(np.int64)
+    rising = normal("tick-order")[traded] > 0
+    prices[:, 0], prices[:, -1] = open_, close
+    prices[:, 1], prices[:, 3] = np.where(rising, (low, high), (high, low))
+    kept = slots("tick-count") + crowd[traded][:, None] > 1.8
+    kept[:, [0, -1]] = True
+    for slot in (1, 3):
+        kept[:, slot] |= (prices[:, slot] != open_) & (prices[:, slot] != close)
+
+    # Both sides trade in every minute.
+    sold = uniform("tick-side") > (bought / total)[:, None]
+    sellers = (sold & kept).sum(axis=1)
+    one_sided = (sellers == 0) | (sellers == kept.sum(axis=1))
+    sold[one_sided, -1] ^= True
+
+    # Sizes differ by orders of magnitude, at some times more than at others.
+    tail = 2 * np.exp(0.3 * decay(normal("tick-tail"), 120)[traded])
+    weights = np.exp(tail[:, None] * slots("tick-size")) * kept
+    sizes = _split(bought, weights * ~sold) + _split(total - bought, weights * sold)
+
+    times = np.sort(np.floor(60_000 * uniform("tick-time")).astype(np.int64), axis=1)
+    together = slots("tick-burst") > 0.8
+    for slot in range(1, SLOTS):
+        times[:, slot] = np.where(together[:, slot], times[:, slot - 1], times[:, slot])
+
+    unit = 10.0 ** -(contract.price_decimals + contract.lot_decimals)
+    raw = np.clip(np.rint(prices * sizes * unit / 900), 1, sizes).astype(np.int64)
+    skipped = np.maximum(np.floor(4 * (slots("tick-gap") - 2.2)), 0).astype(np.int64)
+
+    moments = (minutes[traded][:, None] + times)[kept]
+    ids = np.arange(1, len(moments) + 1)
+    last_ids = np.cumsum((raw + skipped)[kept])
+    if contract.pause:
+        relisted = int(np.searchsorted(moments, epoch_ms(contract.pause[1])))
+        ids[relisted:] -= relisted
+        last_ids[relisted:] -= last_ids[:relisted].max(initial=0)
+    return Tape(
+        ids=ids,
+        times=moments,
+        price_ticks=prices[kept],
+        lots=sizes[kept],
+        first_ids=last_ids - raw[kept] + 1,
+        last_ids=last_ids,
+        sold=sold[kept],
+    )
+
+
+def _split(totals: Ints, weights: Floats) -> Ints:
+    """Divide each total in proportion to its row of weights; no part with a weight is empty.
+
+    Args:
+        totals: shape (rows,), at least the number of positive weights in the row.
+        weights: shape (rows, parts), at least one positive in every row.
+    """
+    least = (weights > 0).astype(np.int64)
+    reached = np.cumsum(weights, axis=1)
+    reached *= (totals - least.sum(axis=1))[:, None] / reached[:, -1:]
+    edges = np.rint(reached).astype(np.int64)
+    parts: Ints = np.diff(edges, axis=1, prepend=0) + least
+    return parts
 
 
 def _path(first: float, close: Floats, spread: Floats, reach: Floats) -> Ohlc:

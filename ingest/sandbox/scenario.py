@@ -62,7 +62,7 @@ FLAWS = (
     Flaw("dislocation", "币安人生USDT jumps by 80 % in one minute on 2024-02-11"),
     Flaw("outage", "nothing trades on 2024-02-20 05:10-07:25; marks and indices are missing"),
     Flaw("short month", "ETHUSDT 1m January lacks the 16th and 19th; daily files have them"),
-    Flaw("no header", "all January bar files of ADAUSDT and XRPUSDT are headerless"),
+    Flaw("no header", "all January bar and tick files of ADAUSDT and XRPUSDT are headerless"),
     Flaw("no dataset", "1000PEPEUSDT has no metrics; DOGEUSDT has no premium 1m for January"),
     Flaw("lost day", "SOLUSDT 1m lacks 2024-02-06 everywhere; the 1h file has it"),
     Flaw("funding cycles", "AVAXUSDT settles every 4h; 1000PEPEUSDT changes to 4h on 2024-02-10"),
@@ -78,4 +78,15 @@ FLAWS = (
     Flaw("other scripts", "币安人生USDT; BTCUSDT_240329 and ICPUSDTSETTLED share prefixes"),
     Flaw("missing marks", "XRPUSDT lacks 90 mark and index minutes on 2024-01-19"),
     Flaw("liquidations", "BTCUSDT and ETHUSDT snapshots of three days, every row written twice"),
+    Flaw("tick disorder", "SOLUSDT January ticks alternate between two halves; 400 rows twice"),
+    Flaw("lost ticks", "BNBUSDT lacks the ids of 2024-01-23 14:10-14:25 everywhere"),
+    Flaw("lost ticks at midnight", "DOGEUSDT lacks the ids of 2024-01-31 23:58 to 00:03"),
+    Flaw(
+        "empty ticks",
+        "ETHUSDT has quantities of 0 on 2024-01-21 02:00-08:00, but a sound daily file; "
+        "XRPUSDT on 2024-02-21 10:00-11:00 and no other file",
+    ),
+    Flaw("short tick month", "AVAXUSDT lacks 2024-02-08, which a daily file has, and 2024-02-09"),
+    Flaw("bad tick month", "LINKUSDT: a truncated zip for February, but daily files of every day"),
+    Flaw("no tick month", "1000PEPEUSDT has no ticks for January"),
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ingest.sandbox.archive import build_archive
-from ingest.sandbox.market import Contract, Market, funding_rate, simulate
+from ingest.sandbox.market import Contract, Market, Tape, funding_rate, simulate
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.vision import VisionArchive
 
@@ -32,9 +32,8 @@ def test_bars_are_sound(market: Market):
         (market.premium.low, market.premium.high, [market.premium.open, market.premium.close]),
     ):
         assert all(((low <= x) & (x <= high)).all() for x in inside)
-    assert (
-        (market.low_ticks <= market.vwap_ticks) & (market.vwap_ticks <= market.high_ticks)
-    ).all()
+    assert (market.low_ticks * market.lots <= market.quote).all()
+    assert (market.quote <= market.high_ticks * market.lots).all()
     assert (market.buy_lots <= market.lots).all()
     silent = market.lots == 0
     assert 0.01 < silent.mean() < 0.04
@@ -65,13 +64,10 @@ def test_a_longer_simulation_begins_with_the_shorter(market: Market):
         if isinstance(ours, np.ndarray):
             assert np.array_equal(ours, theirs[: len(ours)]), field.name
     assert np.array_equal(shorter.mark.close, market.mark.close[: 2 * 1440])
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sandbox") / "archive"
-    assert not build_archive(root).reused
-    return root
+    for field in dataclasses.fields(Tape):
+        ours, theirs = getattr(shorter.tape, field.name), getattr(market.tape, field.name)
+        assert 3 * 2 * 1400 < len(ours) < len(theirs)
+        assert np.array_equal(ours, theirs[: len(ours)]), field.name
 
 
 def test_the_archive_is_deterministic_and_reused(archive: Path, tmp_path: Path):

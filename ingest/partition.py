@@ -121,7 +121,7 @@ def _reduce(
 ) -> dict[str, pa.Table]:
     tape = decoded(folder, record.period, TAPE)
     keep = temporary(tape) if TAPE in also else None
-    layers = ticks.reduce_zip(zip_path, record, folder / "sort", keep, progress)
+    layers = ticks.reduce_zip(zip_path, record, folder / f"sort-{os.getpid()}", keep, progress)
     if keep:
         os.replace(keep, tape)
     return {SIZES: layers.sizes, LEADER: layers.minutes}

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -369,11 +370,7 @@ class _Runner:
             await self._commit(record, folder, month, daily, keep, task)
         else:
             self._note(_nothing_new(record, task.previous), task)
-        for path in folder.glob("*.*"):
-            if path.suffix in (".arrow", ".parquet"):
-                path.unlink()
-        with contextlib.suppress(OSError):  # an unfinished download stays, to be resumed
-            folder.rmdir()
+        _clear(folder)
 
     async def _commit(
         self,
@@ -459,15 +456,28 @@ class _Runner:
     def _note(self, record: LandingRecord, task: Task) -> None:
         """Write the log line and count it."""
         self.log.append(record, after=task.seen)
+        if record.dataset != task.dataset:  # made with it: counted once
+            return
         self.summary.partitions[record.status] += 1
         self.summary.rows += record.rows_out
         for file in record.files:
-            if file.carried or DATASETS[record.dataset].made_with:
+            if file.carried:
                 continue
             self.summary.files[file.outcome] += 1
             if file.outcome in ("quarantined", "failed"):
                 self.summary.problems.append(f"{file.outcome}: {file.error}")
                 self.progress.note(f"{file.outcome}: {file.error}")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a partition was made from; an unfinished download stays, to be resumed."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix not in (".part", ".etag"):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _days_to_keep(

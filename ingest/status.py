@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from ingest.datasets import DATASETS
 from ingest.lake import Lake, LandingRecord
 
 
@@ -33,7 +34,7 @@ def holdings(lake: Lake) -> list[Holding]:
         holding = Holding(dataset, symbol)
         records.sort(key=lambda r: r.month)
         for record in records:
-            for file in record.files:
+            for file in [] if DATASETS[dataset].made_with else record.files:
                 if file.outcome == "quarantined":
                     holding.quarantined.append(file.error or file.url)
                 elif file.outcome == "failed":

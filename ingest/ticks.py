@@ -306,7 +306,8 @@ class _Accumulator:
         self._last_id[minute[closes]] = tape.agg_trade_id[closes]
         self._last_time[minute[closes]] = tape.time[closes]
 
-        quote = tape.price * tape.quantity
+        with np.errstate(invalid="ignore", over="ignore"):  # 0 times inf: a bad tick
+            quote = tape.price * tape.quantity
         sound = (tape.price > 0) & (tape.quantity > 0) & np.isfinite(quote)
         if not sound.all():
             np.add.at(self._n_bad, minute[~sound], 1)

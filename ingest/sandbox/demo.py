@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from ingest.config import PROJECT_ROOT, Config
-from ingest.datasets import DATASETS
+from ingest.datasets import own_files
 from ingest.dbt import run_dbt
 from ingest.progress import duration, size
 from ingest.run import Options, Summary, ingest_archive
@@ -80,8 +80,7 @@ def build_warehouse(config: Config, folder: Path) -> int:
 
 
 def _ingest(config: Config) -> Summary:
-    datasets = [d.name for d in DATASETS.values() if d.made_with is None]
-    _, summary = ingest_archive(config, datasets, list(SYMBOLS), START, END, Options())
+    _, summary = ingest_archive(config, own_files(), list(SYMBOLS), START, END, Options())
     return summary
 
 

@@ -213,7 +213,8 @@ class VisionArchive:
     async def download(self, remote: RemoteFile, folder: Path) -> Download:
         """Fetch a zip and check it against its sidecar.
 
-        The unfinished file is ``<name>.zip.part``; it is resumed only under an unchanged ETag.
+        The unfinished file is ``<name>.zip.part``; it is resumed only under an unchanged ETag. A
+        finished one that an interrupted run has left is not fetched again if its checksum fits.
         Raises NotFound, Failed, or Quarantine when the checksum says that the bytes are wrong.
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -221,16 +222,18 @@ class VisionArchive:
         attempts = 0
         for final in (False, True):
             expected = await self._checksum(remote) if remote.checksum_etag else None
+            done = part.with_suffix("")
+            if expected and done.exists() and await _sha256(done) == expected:
+                return Download(
+                    done, done.stat().st_size, expected, expected,
+                    remote.etag, remote.last_modified, attempts,
+                )  # fmt: skip
             (etag, modified), tries = await self._attempts(
                 lambda: self._fetch(remote.key, part), remote.key
             )
             attempts += tries
-            with part.open("rb") as handle:
-                digest = await asyncio.to_thread(
-                    lambda h: hashlib.file_digest(h, "sha256").hexdigest(), handle
-                )
+            digest = await _sha256(part)
             if expected in (None, digest):
-                done = part.with_suffix("")
                 os.replace(part, done)
                 _etag_file(part).unlink(missing_ok=True)
                 return Download(
@@ -323,6 +326,14 @@ class ChecksumMismatch(Quarantine):
     def __init__(self, path: Path, actual: str, expected: str, attempts: int) -> None:
         super().__init__(f"sha256 is {actual}, its .CHECKSUM says {expected}")
         self.path, self.actual, self.expected, self.attempts = path, actual, expected, attempts
+
+
+async def _sha256(path: Path) -> str:
+    def digest() -> str:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    return await asyncio.to_thread(digest)
 
 
 def discard_part(part: Path) -> None:

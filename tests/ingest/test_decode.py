@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.datasets import DATASETS
-from ingest.decode import assemble, decode, decode_file, short_days
+from ingest.decode import decode
 from ingest.errors import Quarantine
-from ingest.lake import FileRecord, Lake, LandingRecord
+from ingest.lake import FileRecord
 from tests.mirror import REAL, lay_out_metrics, require_real_data
 
 HEADER = (
@@ -268,61 +268,6 @@ def test_every_row_is_accounted_for(random_: random.Random, n: int):
     assert times == sorted(set(times))
     last = {int(r.split(",")[0]): float(r.split(",")[4]) for r in dict.fromkeys(inside)}
     assert table["close"].to_pylist() == [last[k] for k in sorted(last)]
-
-
-# ---------------------------------------------------------------------------- joining a month
-def day_csv(day: int, minutes: range, **options: float) -> str:
-    return "\n".join(bar((day - 1) * 1440 + m, **options) for m in minutes)
-
-
-def arrow(folder: Path, csv: str, period: str) -> Path:
-    out = folder / f"{period}.arrow"
-    folder.mkdir(exist_ok=True)
-    record = FileRecord("u", period, "failed")
-    result = decode_file(zipped(folder, csv), out, "klines_1m", "BTCUSDT", record)
-    assert result.record.outcome == "landed"
-    return out
-
-
-def land(lake: Lake, monthly, daily, keep=frozenset()) -> LandingRecord:
-    record = LandingRecord("vision", "klines_1m", "BTCUSDT", "2024-01", "landed")
-    return assemble(lake, record, monthly, daily, set(keep))
-
-
-def test_daily_rows_fill_what_the_month_lacks(tmp_path):
-    lake = Lake(tmp_path / "lake")
-    monthly = arrow(tmp_path, day_csv(1, range(1440)) + "\n" + day_csv(2, range(700)), "2024-01")
-    daily = arrow(tmp_path, day_csv(2, range(1440), close=10.5), "2024-01-02")
-    record = land(lake, monthly, {"2024-01-02": daily})
-    assert (record.rows_out, record.overlap_dropped, record.overlap_conflicts) == (2880, 700, 700)
-    assert record.gaps == 0
-    assert lake.is_intact(record)
-
-
-def test_adding_a_day_equals_landing_all_days(tmp_path):
-    """A month that grows day by day is, byte for byte, the month landed at once."""
-    days = {d: arrow(tmp_path, day_csv(d, range(1440)), f"2024-01-{d:02d}") for d in (1, 2, 3)}
-    named = {f"2024-01-{d:02d}": p for d, p in days.items()}
-    whole = land(Lake(tmp_path / "whole"), None, named)
-    lake = Lake(tmp_path / "grown")
-    land(lake, None, {"2024-01-01": days[1]})
-    land(lake, None, {"2024-01-03": days[3]}, {"2024-01-01"})
-    grown = land(lake, None, {"2024-01-02": days[2]}, {"2024-01-01", "2024-01-03"})
-    assert grown.parquet_sha256 == whole.parquet_sha256
-    assert grown.gaps == 0
-
-
-def test_gaps_count_missing_slots(tmp_path):
-    csv = day_csv(1, range(10)) + "\n" + day_csv(1, range(15, 20))
-    record = land(Lake(tmp_path / "lake"), arrow(tmp_path, csv, "2024-01"), {})
-    assert record.gaps == 5
-
-
-def test_short_days_stop_at_today():
-    whole = {"2024-02-01": 1440}
-    days = short_days(whole, DATASETS["klines_1m"], "2024-02", datetime(2024, 2, 4).date())
-    assert days == ["2024-02-02", "2024-02-03"]
-    assert short_days({}, DATASETS["funding_rate"], "2024-02", datetime(2024, 3, 1).date()) == []
 
 
 # ------------------------------------------------------------------------------- genuine files

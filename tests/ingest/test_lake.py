@@ -1,16 +1,28 @@
-"""The lake and its log: whole files, whole lines, one writer."""
+"""The lake and its log: whole files, whole lines, and who works on what."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from ingest.datasets import DATASETS
-from ingest.errors import PerpError, UsageError
-from ingest.lake import SCHEMA_PARTITION, FileRecord, Lake, LandingLog, LandingRecord, write_parquet
+from ingest.errors import UsageError
+from ingest.lake import (
+    SCHEMA_PARTITION,
+    FileRecord,
+    Lake,
+    LandingLog,
+    LandingRecord,
+    LandingState,
+    write_parquet,
+)
 
 
 def prepared(tmp_path) -> Lake:
@@ -64,7 +76,8 @@ def test_a_torn_line_is_no_record_and_is_cut_by_the_next_writer(tmp_path):
     for cut in (1, 40, len(whole.splitlines(keepends=True)[1]) - 1):
         log.path.write_bytes(whole[:-cut])
         assert [r.month for r in lake.history()] == ["2024-01"]
-    lake.clean("vision")
+    with lake.shared("vision"):
+        pass
     assert log.path.read_bytes() == whole.splitlines(keepends=True)[0]
 
 
@@ -89,31 +102,81 @@ def test_done_means_logged_size_and_footer(tmp_path):
     assert not lake.is_intact(record)
 
 
-def test_a_second_writer_is_told_to_wait(tmp_path):
+@contextmanager
+def other_process(code: str, lake: Lake) -> Iterator[None]:
+    """A Python process that works on the lake, has run ``code``, and is killed in the end."""
+    code = f"""
+import time
+from pathlib import Path
+from ingest.lake import Lake, LandingLog
+lake = Lake(Path({str(lake.root)!r}))
+with lake.shared("vision") as claims:
+    {code}
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield
+        process.kill()
+
+
+def test_a_claim_keeps_others_off_and_ends_with_its_process(tmp_path):
     lake = prepared(tmp_path)
-    with lake.writer_lock("vision"):
-        refused = pytest.raises(PerpError, match="another perp process is writing vision data")
-        with refused, lake.writer_lock("vision"):
-            pass
-        with lake.writer_lock("api"):
-            pass
-    with lake.writer_lock("vision"):
-        pass
+    january, february = (("klines_1m", "BTCUSDT", f"2024-0{m}") for m in (1, 2))
+    with lake.shared("vision") as claims:
+        with other_process(f"assert claims.take({january!r})", lake):
+            assert not claims.take(january)
+            assert claims.take(february)
+        assert claims.take(january)
+
+
+def test_only_a_process_that_is_alone_cleans_up(tmp_path):
+    lake = prepared(tmp_path)
+    stray = lake.partition("klines_1m", "BTCUSDT", "2024-01").with_name("data.parquet.123.tmp")
+    stray.parent.mkdir(parents=True)
+    with other_process("pass", lake):
+        stray.write_bytes(b"half")
+        with lake.shared("vision"):
+            assert stray.exists(), "it may be the other one's"
+    with lake.shared("vision"):
+        assert not stray.exists()
+
+
+def test_a_record_is_newer_than_the_one_it_follows_whoever_wrote_that(tmp_path):
+    lake = prepared(tmp_path)
+    first, second = LandingLog(lake.log_folder, "vision"), LandingLog(lake.log_folder, "vision")
+    failed = some_record(status="failed")
+    second.append(failed)
+    first.append(some_record("2024-02"))
+    first.append(some_record(status="landed"), after=failed.log_seq)
+    assert lake.state()["klines_1m", "龙虾USDT", "2024-01"].status == "landed"
+    assert len(list(lake.log_folder.glob("*.jsonl"))) == 3
+    first.close(), second.close()
+
+
+def test_the_state_follows_what_others_append(tmp_path):
+    lake = prepared(tmp_path)
+    state = LandingState(lake.log_folder)
+    log = LandingLog(lake.log_folder, "vision")
+    assert state.refresh() == {}
+    log.append(some_record())
+    assert len(state.refresh()) == 1
+    with log.path.open("ab") as torn:
+        torn.write(b'{"source":"vis')
+    assert len(state.refresh()) == 1
+    with log.path.open("ab") as torn:
+        torn.write(b'ion","dataset":"d","symbol":"s","month":"m","status":"failed"}\n')
+    assert state.refresh()["d", "s", "m"].status == "failed"
 
 
 def test_one_lake_holds_one_market(tmp_path):
     lake = prepared(tmp_path)
     with pytest.raises(UsageError, match="holds sandbox data and this run would land exchange"):
         lake.prepare("exchange")
-
-
-def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
-    lake = prepared(tmp_path)
-    stray = lake.partition("klines_1m", "BTCUSDT", "2024-01").with_name("data.parquet.123.tmp")
-    stray.parent.mkdir(parents=True)
-    stray.write_bytes(b"half")
-    lake.clean("vision")
-    assert not stray.exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -140,14 +140,17 @@ def _sums(sound: pd.DataFrame, time: str) -> pd.DataFrame:
 
 
 def tick_minutes(ticks: pd.DataFrame) -> pd.DataFrame:
-    """The tape in minutes: sums over sound ticks, ids and times over all that are kept."""
+    """The tape in minutes: sums over sound ticks, ids and times over all that are kept.
+
+    A minute in which only dropped duplicates fell has neither ids nor times.
+    """
     ticks = ticks.assign(minute_ts=ticks["transact_time"].dt.floor("min"))
     keys = ["symbol", "minute_ts"]
     sound, bad = sound_ticks(ticks)
     sums = _sums(sound, "minute_ts")
     kept = pd.concat([sound, bad]).sort_values(["symbol", "file", "agg_trade_id"])
     by_minute = kept.groupby(keys)
-    out = pd.DataFrame(index=by_minute.size().index).join(sums)
+    out = pd.DataFrame(index=ticks.groupby(keys).size().index).join(sums)
     counts = [c for c in sums if c.endswith("count")]
     volumes = [c for c in sums if c.endswith(("volume", "qty", "_quote", "_sq"))]
     volumes = [c for c in volumes if not c.endswith("max_quote")]

@@ -486,6 +486,15 @@ def test_a_minute_of_bad_ticks_has_no_prices() -> None:
     assert row["n_bad"] == 1
 
 
+def test_a_minute_of_dropped_duplicates_has_only_its_counts() -> None:
+    minutes = tick_minutes(tape([tick(1, at(), 10, 1), tick(1, at(0, 5), 10, 1)]))
+    assert minutes["minute_ts"].tolist() == [at(), at(0, 5)]
+    assert minutes["n_duplicates"].tolist() == [0, 1]
+    assert minutes["trade_count"].tolist() == [1, 0]
+    ends = ["first_agg_trade_id", "last_agg_trade_id", "first_transact_time", "last_transact_time"]
+    assert minutes[ends].isna().to_numpy().tolist() == [[False] * 4, [True] * 4]
+
+
 def test_times_are_those_of_the_outer_ids() -> None:
     (row,) = tick_minutes(tape([tick(2, at(ms=5), 1, 1), tick(1, at(ms=9), 1, 1)])).to_dict(
         "records"
@@ -501,6 +510,7 @@ def test_an_equal_id_in_a_row_is_not_out_of_order() -> None:
 @pytest.mark.parametrize(
     ("quote", "size"),
     [(0.5, -1), (1e-9, -1), (1, 0), (1.2, 0), (10, 10), (999.9, 29), (1000, 30), (1e8, 80),
+     (1000 * (1 - 1e-12), 30), (1000 * (1 - 1e-8), 29),
      (1e12, 80), (9.9e7, 79), *((10 ** (k / 10), k) for k in range(81))],
 )  # fmt: skip
 def test_bins(quote: float, size: int) -> None:

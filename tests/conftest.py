@@ -20,6 +20,7 @@ from ingest.run import Options, ingest_archive
 from ingest.sandbox.server import ArchiveServer
 from tests.build import dbt, read
 from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, require_real_data
+from tests.tape import ticks_of_archive
 
 
 @dataclass
@@ -30,25 +31,32 @@ class Warehouse:
     path: Path
     output: str = ""
     settlements: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    exchange: Path | None = None  # folder of the simulated exchange that the lake was made from
 
     def read(self, query: str) -> pd.DataFrame:
         """Rows of a query; a bare name reads the whole table."""
         return read(self.path, query)
 
     def inputs(self) -> dict[str, pd.DataFrame]:
-        """The lake as data frames, one per dataset, with column ``symbol``; and the holidays."""
+        """The lake as data frames, one per dataset, with column ``symbol``; and the holidays.
+
+        Ticks are read from the exchange's own files: ``agg_trades`` and the days they cover.
+        """
         frames = {
             "us_market_holidays": pd.read_csv(
                 PROJECT_ROOT / "dbt_project/seeds/us_market_holidays.csv"
             )
         }
-        for name in DATASETS:
+        for name in (name for name in DATASETS if name != "agg_trades"):
             glob = f"{self.lake}/vision/{name}/symbol=*/month=*/data.parquet"
             order = "file_date, file_row" if name == "metrics" else "1"
             frames[name] = duckdb.sql(
                 f"""select * exclude (month) from read_parquet('{glob}', hive_partitioning = true,
                 hive_types = {{'symbol': varchar, 'month': varchar}}) order by symbol, {order}"""
             ).df()
+        if self.exchange is not None:
+            ticks, days = ticks_of_archive(self.exchange / "archive")
+            frames |= {"agg_trades": ticks, "tick_days": days}
         return frames
 
 
@@ -56,8 +64,9 @@ class Warehouse:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """What `make warehouse` leaves: ingested, corrected upstream, ingested again, built, tested."""
     folder = tmp_path_factory.mktemp("sandbox")
-    warehouse = Warehouse(folder / "lake", folder / "w.duckdb")
-    warehouse.output = make_sandbox(warehouse, folder / "exchange")
+    exchange = folder / "exchange"
+    warehouse = Warehouse(folder / "lake", folder / "w.duckdb", exchange=exchange)
+    warehouse.output = make_sandbox(warehouse, exchange)
     return warehouse
 
 

@@ -1,4 +1,4 @@
-"""A second, independent computation of the factor families T, A, B, C, D, E, M and X.
+"""A second, independent computation of the factor families T, A, B, C, D, E, F, M and X.
 
 It exists to check the SQL models: pandas and numpy, one obvious step after the other, no speed
 tricks, nothing shared with the warehouse. NULL is NaN (or None in a text column).
@@ -19,6 +19,7 @@ from .funding import B_COLUMNS, family_b
 from .minutes import minute_hours
 from .momentum import D_COLUMNS, family_d
 from .open_interest import LABEL_CHANGE, M_COLUMNS, family_m
+from .order_flow import F_COLUMNS, family_f, tick_minutes, trade_sizes
 from .volatility import E_COLUMNS, family_e
 from .wide import X_COLUMNS, family_x
 
@@ -29,6 +30,7 @@ COLUMNS = {
     "C": C_COLUMNS,
     "D": D_COLUMNS,
     "E": E_COLUMNS,
+    "F": F_COLUMNS,
     "M": M_COLUMNS,
     "X": X_COLUMNS,
 }
@@ -45,10 +47,13 @@ __all__ = [
     "family_c",
     "family_d",
     "family_e",
+    "family_f",
     "family_m",
     "family_x",
     "last_closed_hour",
     "spine",
+    "tick_minutes",
+    "trade_sizes",
 ]
 
 
@@ -61,6 +66,9 @@ def build_all(
     vol_z: float = 5.0,
     cap_q: float = 0.99,
     cap_window: int = 720,
+    whale_q: float = 0.99,
+    retail_q: float = 0.50,
+    window_days: int = 7,
     label_change: pd.Timestamp | None = LABEL_CHANGE,
 ) -> dict[str, pd.DataFrame]:
     """The spine under "T" and one frame per family, all with the spine's rows in its order."""
@@ -84,6 +92,7 @@ def build_all(
         ),
         "D": family_d(inputs, rows, hours),
         "E": volatility,
+        "F": family_f(inputs, rows, whale_q=whale_q, retail_q=retail_q, window_days=window_days),
         "M": family_m(inputs, rows, bars, label_change=label_change),
         "X": family_x(rows, bars, volatility),
     }

@@ -96,12 +96,13 @@ def test_column_counts() -> None:
         "C": 14,
         "D": 26,
         "E": 51,
+        "F": 47,
         "M": 33,
         "X": 9,
     }
     frames = build(tables(hours_of(range(3))), 3)
     assert list(frames["T"]) == COLUMNS["T"]
-    for family in "ABCDEMX":
+    for family in "ABCDEFMX":
         assert list(frames[family]) == KEYS + COLUMNS[family]
         assert frames[family][KEYS].equals(frames["T"][KEYS])
 
@@ -576,11 +577,34 @@ def market(symbols: int, hours: int, seed: int = 7) -> Tables:
         m["sum_taker_long_short_vol_ratio"] = rng.choice([0, np.nan, 0.9, 1.1], len(m))
         m["file_date"] = m["create_time"].dt.normalize()
         add("metrics", pd.concat([m, m.sample(frac=0.01, random_state=seed)]), 0.97)
+    out["agg_trades"], out["tick_days"] = zip(
+        *(tape(f"S{s:02}", hours, np.random.default_rng([seed, s])) for s in range(symbols)),
+        strict=True,
+    )
     return {name: pd.concat(parts, ignore_index=True) for name, parts in out.items()}
 
 
+def tape(symbol: str, hours: int, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Some twenty trades an hour, one in a hundred of them bad, and most days covered."""
+    n = 20 * hours
+    ids = np.arange(n)
+    ticks = pd.DataFrame({"symbol": symbol, "file": "tape", "agg_trade_id": ids})
+    ticks["price"] = 100 * np.exp(np.cumsum(rng.normal(0, 0.001, n)))
+    ticks["quantity"] = np.where(rng.random(n) < 0.01, 0, rng.lognormal(0, 2, n))
+    ticks["first_trade_id"], ticks["last_trade_id"] = 2 * ids, 2 * ids + rng.integers(2, size=n)
+    ticks["transact_time"] = T0 + pd.to_timedelta(np.sort(rng.integers(hours * 3600, size=n)), "s")
+    ticks["is_buyer_maker"] = rng.random(n) < 0.5
+    days = pd.DataFrame({"symbol": symbol, "day": pd.date_range(T0, periods=-(-hours // 24))})
+    return ticks, days[rng.random(len(days)) < 0.9]
+
+
 def until(inputs: Tables, end: pd.Timestamp) -> Tables:
-    stamps = {"funding_rate": "calc_time", "metrics": "create_time"}
+    stamps = {
+        "funding_rate": "calc_time",
+        "metrics": "create_time",
+        "agg_trades": "transact_time",
+        "tick_days": "day",
+    }
     return {k: v[v[stamps.get(k, "open_time")] < end] for k, v in inputs.items()}
 
 
@@ -597,7 +621,7 @@ def test_later_data_change_no_earlier_row() -> None:
         values = known.select_dtypes("number").to_numpy(dtype="float64")
         assert not np.isinf(values).any()
     late = {"qrs_hl_z", "qrs_hl", "qrs_hl_rskew"}  # they need 450 hours
-    empty = {c for f in "ABCDEMX" for c in COLUMNS[f] if full[f][c].isna().all()}
+    empty = {c for f in "ABCDEFMX" for c in COLUMNS[f] if full[f][c].isna().all()}
     assert empty == late
 
 

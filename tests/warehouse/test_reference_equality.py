@@ -15,6 +15,7 @@ MARTS = {
     "M": "hourly_open_interest",
     "D": "hourly_momentum",
     "E": "hourly_volatility",
+    "F": "hourly_order_flow",
     "X": "hourly_context",
 }
 

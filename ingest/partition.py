@@ -7,6 +7,7 @@ file's record: an ingest that was interrupted goes on with the files that it had
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -17,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from ingest import ticks
@@ -39,6 +39,7 @@ from ingest.names import days, month_bounds
 from ingest.progress import report
 
 LEADER, SIZES, TAPE = "agg_trades_1m", "agg_trade_sizes_1h", "agg_trades"
+_TIME_COLUMN = DATASETS[TAPE].schema.get_field_index("transact_time")
 _RESULT = b"perp"
 
 
@@ -378,15 +379,19 @@ def _commit_tape(parts: _Parts, source: dict[str, str]) -> LandingRecord:
 
 
 def _tape(parts: _Parts, source: dict[str, str]) -> Iterator[pa.RecordBatch]:
-    for day, part in source.items():
-        start = pa.scalar(datetime.fromisoformat(day), pa.timestamp("us"))
-        end = pa.scalar(datetime.fromisoformat(day) + timedelta(days=1), pa.timestamp("us"))
-        time = pads.field("transact_time")
-        tape = pads.dataset(parts.path(TAPE, part), schema=DATASETS[TAPE].schema)
-        yield from tape.to_batches(
-            filter=(time >= start) & (time < end), use_threads=False, batch_readahead=1,
-            fragment_readahead=1,
-        )  # fmt: skip
+    """Ticks of the days, each from the file that was chosen for it, a row group at a time."""
+    for part, span in itertools.groupby(source.items(), key=lambda item: item[1]):
+        own = [datetime.fromisoformat(day) for day, _ in span]
+        start, end = own[0], own[-1] + timedelta(days=1)
+        with pq.ParquetFile(parts.path(TAPE, part)) as tape:
+            for group in range(tape.num_row_groups):
+                known = tape.metadata.row_group(group).column(_TIME_COLUMN).statistics
+                if known.max < start or known.min >= end:
+                    continue
+                rows = tape.read_row_group(group)
+                times = rows["transact_time"]
+                inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+                yield from rows.filter(inside).to_batches()
 
 
 def _regrouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

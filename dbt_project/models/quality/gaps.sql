@@ -1,6 +1,13 @@
+{#- in these the day is there, single trades are missing or had to be put right -#}
+{%- set tick_reasons = ['missing_ids', 'ids_restart', 'duplicate_ids', 'out_of_order'] -%}
+
 with
-pieces as (
+missing_pieces as (
     select * from {{ ref('int_missing_pieces') }}
+),
+
+tick_defects as (
+    select * from {{ ref('int_tick_defects') }}
 ),
 
 silences as (
@@ -13,6 +20,26 @@ zeros as (
 
 datasets as (
     select * from {{ ref('datasets') }}
+),
+
+pieces as (
+    select
+        dataset,
+        symbol,
+        reason,
+        piece_start,
+        piece_end,
+        n_slots
+    from missing_pieces
+    union all
+    select
+        'agg_trades_1m' as dataset,
+        symbol,
+        reason,
+        defect_start as piece_start,
+        defect_end as piece_end,
+        n_ticks as n_slots
+    from tick_defects
 ),
 
 adjoining as (
@@ -83,7 +110,12 @@ final as (
         cast(united.gap_end as timestamp) as gap_end,
         cast(united.reason as string) as reason,
         cast(united.n_slots as bigint) as n_slots,
-        cast(datasets.slot as string) as slot,
+        cast(
+            case
+                when united.reason in ('{{ tick_reasons | join("', '") }}') then 'aggregate trade'
+                else datasets.slot
+            end as string
+        ) as slot,
         cast(
             {{ seconds_between('united.gap_start', 'united.gap_end') }} / 3600e0 as double
         ) as hours

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ingest.config import PROJECT_ROOT
-from ingest.datasets import DATASETS
+from ingest.datasets import DATASETS, SIZE_BINS_PER_DECADE
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,11 @@ def test_the_datasets_seed_is_the_registry():
         if d.made_with is None  # has no files of its own
     }
     assert rows == grains
+
+
+def test_size_bins_are_those_that_are_landed():
+    project = (PROJECT_ROOT / "dbt_project.yml").read_text()
+    assert re.findall(r"hist_bins_per_decade: (\d+)", project) == [str(SIZE_BINS_PER_DECADE)]
 
 
 def test_every_column_is_described(manifest: dict[str, Any]):

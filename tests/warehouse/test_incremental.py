@@ -33,7 +33,7 @@ OF_TICKS = {
     LOOKS_BACK,
 }
 MONTHLY = OF_LAST_PRICES | {"int_premium_hourly"} | OF_TICKS
-HOURLY = MONTHLY | {
+TABLES = MONTHLY | {
     "hourly_bars",
     "hourly_funding",
     "hourly_cleaned",
@@ -45,6 +45,11 @@ HOURLY = MONTHLY | {
     "hourly_order_flow",
     "final_dataset",
     "final_dataset_metrics_complete",
+}
+KEYS = {  # where they are not symbol and hour
+    "int_trade_sizes_daily": ("symbol", "day", "bin"),
+    "int_size_thresholds": ("symbol", "day"),
+    "int_tick_defects_in_hours": ("symbol", "reason", "defect_start", "defect_end"),
 }
 
 
@@ -80,10 +85,11 @@ def built_by(month: str, landed: set[str]) -> dict[str, set[str]]:
     return built
 
 
-def check_same(left: Path, right: Path, tables: set[str] = HOURLY) -> None:
+def check_same(left: Path, right: Path, tables: set[str] = TABLES) -> None:
     for table in sorted(tables):
         frames = [read(p, table).drop(columns="built_from", errors="ignore") for p in (left, right)]
-        differences = compare(*frames, rel=1e-12, floor=0)
+        keys = KEYS.get(table, ("symbol", "hour_ts"))
+        differences = compare(*frames, rel=1e-12, keys=keys, floor=0)
         assert not differences, f"{table}: " + "\n".join(str(d) for d in differences)
 
 

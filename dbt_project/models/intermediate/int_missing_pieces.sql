@@ -199,8 +199,8 @@ pieces as (
     select * from file_days
 ),
 
--- What upstream does not have is cut at the listing and at the last trade of the contract; the file of
--- a day is one piece, and should be there if the contract traded at all on that day.
+-- What upstream does not have is cut at the listing and at the last trade of the contract. The file
+-- of a day is not cut: it should be there if the contract traded at all on that day.
 listed as (
     select
         pieces.dataset,

@@ -13,6 +13,7 @@ final as (
     select
         symbol,
         hour_ts,
+        cast(count(*) as int) as n_minutes,
         cast(sum(trade_count) as bigint) as trade_count,
         cast(sum(raw_trade_count) as bigint) as raw_trade_count,
         {{ exact_sum('base_volume') }} as base_volume,

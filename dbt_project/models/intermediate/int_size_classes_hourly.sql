@@ -62,15 +62,17 @@ summed as (
         symbol,
         hour_ts,
         side,
-        has_thresholds,
         {% for name in classes %}
         {% for vector, measure in [('counts', 'count'), ('quotes', 'quote')] %}
-        {{ vector_sum(vector_slice(vector, name ~ '_first', name ~ '_last')) }}
-            as {{ name }}_{{ measure }}
-        {{- ',' if not loop.last }}
+        {% set total = vector_sum(vector_slice(vector, name ~ '_first', name ~ '_last')) %}
+        {% if name in ('whale', 'retail') %}
+        case when has_thresholds then {{ total }} end as {{ name }}_{{ measure }},
+        {% else %}
+        {{ total }} as {{ name }}_{{ measure }},
+        {% endif %}
         {% endfor %}
-        {{- ',' if not loop.last }}
         {% endfor %}
+        has_thresholds
     from sliced
 ),
 
@@ -82,13 +84,7 @@ final as (
         {% for side, code in [('buy', 'B'), ('sell', 'S')] %}
         {% for measure, type in [('count', 'bigint'), ('quote', 'double')] %}
         cast(
-            max(
-                case
-                    when side = '{{ code }}'
-                        {{- ' and has_thresholds' if name in ('whale', 'retail') }}
-                        then {{ name }}_{{ measure }}
-                end
-            ) as {{ type }}
+            max(case when side = '{{ code }}' then {{ name }}_{{ measure }} end) as {{ type }}
         ) as {{ name }}_{{ side }}_{{ measure }},
         {% endfor %}
         {% endfor %}

@@ -25,7 +25,6 @@ handed_on as (
     select
         source_days.symbol,
         cast(source_days.day + day_offsets.day_offset * interval '1' day as date) as day,
-        day_offsets.day_offset,
         source_days.bin,
         source_days.n
     from source_days
@@ -42,13 +41,23 @@ pooled as (
     group by symbol, day, bin
 ),
 
+traded_days as (
+    select distinct
+        symbol,
+        day
+    from source_days
+),
+
 histories as (
     select
-        symbol,
-        day,
-        count(distinct day_offset) as n_days
-    from handed_on
-    group by symbol, day
+        traded_days.symbol,
+        cast(traded_days.day + day_offsets.day_offset * interval '1' day as date) as day,
+        count(*) as n_days
+    from traded_days
+    cross join day_offsets
+    group by
+        traded_days.symbol,
+        cast(traded_days.day + day_offsets.day_offset * interval '1' day as date)
 ),
 
 cumulated as (
@@ -80,12 +89,11 @@ picked as (
     select
         symbol,
         day,
-        max(n_trades) as n_trades,
         {% for name, q in quantiles.items() %}
         min(case when share >= cast({{ q }} as double) then bin end) as {{ name }}_bin,
-        min(case when share >= cast({{ q }} as double) then share end) as {{ name }}_share
-        {{- ',' if not loop.last }}
+        min(case when share >= cast({{ q }} as double) then share end) as {{ name }}_share,
         {% endfor %}
+        max(n_trades) as n_trades
     from shares
     group by symbol, day
 ),
@@ -106,16 +114,15 @@ final as (
     select
         symbol,
         day,
-        cast(n_trades as bigint) as n_trades,
         {% for name in quantiles %}
         cast(case when is_enough then {{ name }}_bin end as int) as {{ name }}_bin,
         case
             when is_enough
                 then power(10e0, ({{ name }}_bin + 1) / {{ var('hist_bins_per_decade') }}e0)
         end as {{ name }}_threshold,
-        case when is_enough then {{ name }}_share end as {{ name }}_share
-        {{- ',' if not loop.last }}
+        case when is_enough then {{ name }}_share end as {{ name }}_share,
         {% endfor %}
+        cast(n_trades as bigint) as n_trades
     from judged
 )
 

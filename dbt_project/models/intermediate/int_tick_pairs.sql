@@ -155,8 +155,8 @@ kept_tape as (
     where tape.trade_count > 0
 ),
 
--- A covered hour without a trade has no row on the tape: where the other source has one that says the
--- same, zeros meet zeros.
+-- A covered hour without a trade has no row on the tape: where the other source has one that says
+-- the same, zeros meet zeros.
 {% for check_name, dataset_b, bars in [
     ('ticks_against_minutes', 'klines_1m', 'minute_bars'),
     ('ticks_against_hours', 'klines_1h', 'hour_bars'),

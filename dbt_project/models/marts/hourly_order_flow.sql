@@ -51,9 +51,6 @@ joined as (
         ] %}
         case when file_days.symbol is not null then coalesce(tape.{{ name }}, 0) end as {{ name }},
         {% endfor %}
-        case
-            when file_days.symbol is not null then tape.price_last - tape.price_first
-        end as price_change,
         {% for class in ['whale', 'retail'] %}
         {% for name in ['buy_quote', 'sell_quote', 'buy_count', 'sell_count'] %}
         case
@@ -68,9 +65,11 @@ joined as (
                 then
                     coalesce(classes.{{ class }}_buy_quote, 0)
                     - coalesce(classes.{{ class }}_sell_quote, 0)
-        end as {{ class }}_cvd_quote
-        {{- ',' if not loop.last }}
+        end as {{ class }}_cvd_quote,
         {% endfor %}
+        case
+            when file_days.symbol is not null then tape.price_last - tape.price_first
+        end as price_change
     from spine
     left join file_days
         on

@@ -112,7 +112,8 @@ final as (
         cast(united.n_slots as bigint) as n_slots,
         cast(
             case
-                when united.reason in ('{{ tick_reasons | join("', '") }}') then 'aggregate trade'
+                when united.reason in ('{{ tick_reasons | join("', '") }}')
+                    then 'aggregate trade'
                 else datasets.slot
             end as string
         ) as slot,

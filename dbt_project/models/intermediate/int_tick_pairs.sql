@@ -59,7 +59,7 @@ kept_months as (
     where
         is_current
         and dataset = 'agg_trades'
-        and status = 'landed'
+        and rows_out > 0
 ),
 
 -- hours that an id hole touches: those between its ends have no trade at all

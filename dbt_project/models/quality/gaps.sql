@@ -1,6 +1,3 @@
-{#- in these the day is there, single trades are missing or had to be put right -#}
-{%- set tick_reasons = ['missing_ids', 'ids_restart', 'duplicate_ids', 'out_of_order'] -%}
-
 with
 missing_pieces as (
     select * from {{ ref('int_missing_pieces') }}
@@ -112,7 +109,11 @@ final as (
         cast(united.n_slots as bigint) as n_slots,
         cast(
             case
-                when united.reason in ('{{ tick_reasons | join("', '") }}')
+                -- the day is there; single trades are missing, or had to be put right
+                when
+                    united.reason in (
+                        'missing_ids', 'ids_restart', 'duplicate_ids', 'out_of_order'
+                    )
                     then 'aggregate trade'
                 else datasets.slot
             end as string

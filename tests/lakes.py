@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from ingest.datasets import DATASETS
-from ingest.lake import Lake, LandingLog, LandingRecord, write_parquet
+from ingest.lake import FileRecord, Lake, LandingLog, LandingRecord, write_parquet
 
 MINUTE = pd.Timedelta(minutes=1)
 
@@ -39,7 +40,14 @@ def land(folder: Path, minutes: pd.DataFrame) -> None:
 
 
 def land_partition(
-    lake: Lake, log: LandingLog, dataset: str, symbol: str, month: str, rows: pa.Table
+    lake: Lake,
+    log: LandingLog,
+    dataset: str,
+    symbol: str,
+    month: str,
+    rows: pa.Table,
+    files: Sequence[FileRecord] = (),
+    uncovered_days: Sequence[str] = (),
 ) -> None:
     """Write one partition and log it; columns that the dataset lacks are left out."""
     spec = DATASETS[dataset]
@@ -48,6 +56,7 @@ def land_partition(
     log.append(
         LandingRecord(
             "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
+            files=list(files), uncovered_days=list(uncovered_days),
             rows_out=whole.num_rows, parquet_bytes=size, parquet_sha256=digest,
         )
     )  # fmt: skip

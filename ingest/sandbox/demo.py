@@ -103,7 +103,8 @@ def _show_tables(warehouse: duckdb.DuckDBPyConnection) -> None:
     (missing,) = one("select count(*) from gaps")
     print(f"   gaps: {missing:,} missing intervals, each with a reason")
     equal, compared = one(
-        "select sum(n_hours_equal), sum(n_hours_compared) from reconciliation_summary"
+        "select sum(n_hours_equal), sum(n_hours_compared) from reconciliation_summary "
+        "where check_name = 'minutes_against_hours'"
     )
     print(f"   reconciliation: {equal:,} of {compared:,} hours equal the exchange's own 1h bars")
     files, bad = one(

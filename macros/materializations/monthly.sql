@@ -2,7 +2,8 @@
     Builds a model month by month, each month in a transaction of its own, which bounds memory and lets an
     interrupted build go on where it stopped. A month is built again when files of the datasets in
     `meta.lake_inputs` have landed since (by the landing log), or when the SQL has changed; nothing else is
-    touched. dbt's microbatch goes by the clock instead: it would neither see a late file of an old month
+    touched. A model whose windows reach back into earlier months says so in `meta.months_before`; then what
+    has landed for those counts too. dbt's microbatch goes by the clock instead: it would neither see a late file of an old month
     nor skip the months that stand.
 -#}
 {% materialization monthly, default %}
@@ -13,9 +14,17 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
-    {%- set landed = {} -%}
+    {%- set states = {} -%}
     {%- for row in landed_months(config.get('meta')['lake_inputs']) -%}
-        {%- do landed.update({row['month']: 'code ' ~ code ~ ', ' ~ row['state']}) -%}
+        {%- do states.update({row['month']: row['state']}) -%}
+    {%- endfor -%}
+    {%- set landed = {} -%}
+    {%- for month, state in states.items() -%}
+        {%- set reached = [state] -%}
+        {%- for n in range(1, config.get('meta').get('months_before', 0) + 1) -%}
+            {%- do reached.append(states.get(month_before(month, n), 'nothing')) -%}
+        {%- endfor -%}
+        {%- do landed.update({month: 'code ' ~ code ~ ', ' ~ reached | join('; before it ')}) -%}
     {%- endfor -%}
 
     {%- set built = {} -%}
@@ -75,6 +84,11 @@
         '{{ state }}' as built_from
     from ({{ sql | replace(batch_placeholder(), month) }}) as batch
 {%- endmacro %}
+
+{% macro month_before(month, n) %}
+    {%- set count = month[:4] | int * 12 + month[5:] | int - 1 - n -%}
+    {{ return('%04d-%02d' | format(count // 12, count % 12 + 1)) }}
+{% endmacro %}
 
 {#- The SQL of the models above: a change there is a change here. -#}
 {% macro upstream_checksums(node) %}

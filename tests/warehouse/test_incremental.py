@@ -11,23 +11,29 @@ import duckdb
 import pandas as pd
 import pytest
 
-from ingest.lake import Lake
+from ingest.lake import Lake, LandingLog
 from tests.build import dbt, read, try_dbt
 from tests.conftest import Warehouse
-from tests.lakes import land
+from tests.lakes import land, land_partition
 from tests.reference import compare
 
 ORDER = ["2024-02", "2024-03", "2024-01"]  # the middle first, the oldest last
-MONTHLY = {
+OF_LAST_PRICES = {
     "int_klines_hourly",
     "int_active_gaps_hourly",
     "int_minute_factors_hourly",
-    "int_premium_hourly",
     "int_price_triad_hourly",
     "int_basis_hourly",
 }
-OF_LAST_PRICES = MONTHLY - {"int_premium_hourly"}
-HOURLY = MONTHLY | {
+LOOKS_BACK = "int_size_classes_hourly"  # at the sizes of the month before
+OF_TICKS = {
+    "int_order_flow_hourly",
+    "int_tick_defects_in_hours",
+    "int_trade_sizes_daily",
+    LOOKS_BACK,
+}
+MONTHLY = OF_LAST_PRICES | {"int_premium_hourly"} | OF_TICKS
+TABLES = MONTHLY | {
     "hourly_bars",
     "hourly_funding",
     "hourly_cleaned",
@@ -35,8 +41,15 @@ HOURLY = MONTHLY | {
     "hourly_momentum",
     "hourly_volatility",
     "hourly_context",
+    "int_size_thresholds",
+    "hourly_order_flow",
     "final_dataset",
     "final_dataset_metrics_complete",
+}
+KEYS = {  # where they are not symbol and hour
+    "int_trade_sizes_daily": ("symbol", "day", "bin"),
+    "int_size_thresholds": ("symbol", "day"),
+    "int_tick_defects_in_hours": ("symbol", "reason", "defect_start", "defect_end"),
 }
 
 
@@ -64,10 +77,19 @@ def run(lake: Path, warehouse: Path, *args: str) -> dict[str, set[str]]:
     return built
 
 
-def check_same(left: Path, right: Path, tables: set[str] = HOURLY) -> None:
+def built_by(month: str, landed: set[str]) -> dict[str, set[str]]:
+    """What the landing of a month makes the models build, with these months landed already."""
+    following = str(pd.Period(month) + 1)
+    built = {model: {month} for model in MONTHLY}
+    built[LOOKS_BACK] = {month} | ({following} & landed)
+    return built
+
+
+def check_same(left: Path, right: Path, tables: set[str] = TABLES) -> None:
     for table in sorted(tables):
         frames = [read(p, table).drop(columns="built_from", errors="ignore") for p in (left, right)]
-        differences = compare(*frames, rel=1e-12, floor=0)
+        keys = KEYS.get(table, ("symbol", "hour_ts"))
+        differences = compare(*frames, rel=1e-12, keys=keys, floor=0)
         assert not differences, f"{table}: " + "\n".join(str(d) for d in differences)
 
 
@@ -76,11 +98,11 @@ def grown(sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """A lake that grew month by month in an odd order, built after each."""
     folder = tmp_path_factory.mktemp("grown")
     lake, warehouse = folder / "lake", folder / "w.duckdb"
-    for month in ORDER:
+    for i, month in enumerate(ORDER):
         land_month(sandbox.lake, lake, month)
         last = month == ORDER[-1]  # what is not built by month is built from the whole lake anyway
         select = () if last else ("--select", "+config.materialized:monthly")
-        assert run(lake, warehouse, *select) == {model: {month} for model in MONTHLY}
+        assert run(lake, warehouse, *select) == built_by(month, set(ORDER[:i]))
     return lake, warehouse
 
 
@@ -132,6 +154,43 @@ def test_a_late_correction_rebuilds_its_month_and_what_its_windows_reach(
 
     run(lake, tmp_path / "full.duckdb")
     check_same(warehouse, tmp_path / "full.duckdb")
+
+
+def test_late_sizes_rebuild_their_month_and_the_next_one(grown: tuple[Path, Path], tmp_path: Path):
+    lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
+    shutil.copytree(grown[0], lake)
+    shutil.copy(grown[1], warehouse)
+    path = Lake(lake).partition("agg_trade_sizes_1h", "BTCUSDT", "2024-01")
+    sizes = duckdb.sql(
+        f"""select hour_ts, side, list_transform(bin, lambda b: b + 7) as bin, n, quote
+        from read_parquet('{path}', hive_partitioning = false) order by hour_ts, side"""
+    ).to_arrow_table()
+    log = LandingLog(lake / "_log", "vision")
+    land_partition(Lake(lake), log, "agg_trade_sizes_1h", "BTCUSDT", "2024-01", sizes)
+    log.close()
+
+    assert run(lake, warehouse) == {
+        "int_trade_sizes_daily": {"2024-01"},
+        LOOKS_BACK: {"2024-01", "2024-02"},
+    }
+    query = """select whale_thr_quote from hourly_order_flow
+        where symbol = 'BTCUSDT' and hour_ts = '2024-02-02'"""
+    before, after = (
+        float(read(path, query)["whale_thr_quote"][0]) for path in (grown[1], warehouse)
+    )
+    assert after > before
+    run(lake, tmp_path / "full.duckdb")
+    check_same(warehouse, tmp_path / "full.duckdb")
+
+
+def test_another_threshold_rebuilds_every_month(grown: tuple[Path, Path], tmp_path: Path):
+    """The var is no part of the files that a model reads, but of what is built from them."""
+    lake, warehouse = grown[0], tmp_path / "w.duckdb"
+    shutil.copy(grown[1], warehouse)
+    only = ("--select", "int_trade_sizes_daily", "int_size_thresholds", LOOKS_BACK)
+    vars_ = ("--vars", json.dumps({"whale_q": 0.9}))
+    assert run(lake, warehouse, *only, *vars_) == {LOOKS_BACK: set(ORDER)}
+    assert run(lake, warehouse, *only, *vars_) == {}
 
 
 def test_a_build_that_broke_off_goes_on_where_it_stopped(grown: tuple[Path, Path], tmp_path: Path):

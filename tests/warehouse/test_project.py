@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ingest.config import PROJECT_ROOT
-from ingest.datasets import DATASETS
+from ingest.datasets import DATASETS, SIZE_BINS_PER_DECADE
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def test_sources_are_the_registry(manifest: dict[str, Any]):
     sources = {s["name"]: s for s in manifest["sources"].values() if s["source_name"] == "vision"}
     assert sources.keys() == DATASETS.keys()
     types = {"timestamp[us]": "timestamp", "double": "double", "int64": "bigint",
-             "string": "string", "date32[day]": "date"}  # fmt: skip
+             "string": "string", "date32[day]": "date", "bool": "boolean",
+             "list<item: int16>": "array<smallint>", "list<item: int64>": "array<bigint>",
+             "list<item: double>": "array<double>"}  # fmt: skip
     for name, dataset in DATASETS.items():
         declared = {c["name"]: c["data_type"] for c in sources[name]["columns"].values()}
         registry = {f.name: types[str(f.type)] for f in dataset.schema}
@@ -51,8 +53,17 @@ def test_the_datasets_seed_is_the_registry():
     path = PROJECT_ROOT / "dbt_project/seeds/datasets.csv"
     with path.open() as handle:
         rows = {r["dataset"]: r["slot_minutes"] for r in csv.DictReader(handle)}
-    grains = {n: str(d.grain_minutes) if d.grain_minutes else "" for n, d in DATASETS.items()}
+    grains = {
+        n: str(d.grain_minutes) if d.grain_minutes else ""
+        for n, d in DATASETS.items()
+        if d.made_with is None  # has no files of its own
+    }
     assert rows == grains
+
+
+def test_size_bins_are_those_that_are_landed():
+    project = (PROJECT_ROOT / "dbt_project.yml").read_text()
+    assert re.findall(r"hist_bins_per_decade: (\d+)", project) == [str(SIZE_BINS_PER_DECADE)]
 
 
 def test_every_column_is_described(manifest: dict[str, Any]):

@@ -24,6 +24,7 @@ MARTS = [
     "hourly_momentum",
     "hourly_volatility",
     "hourly_context",
+    "hourly_order_flow",
     "final_dataset",
 ]
 
@@ -32,6 +33,9 @@ KNOWN_AT = {
     "funding_rate": "date_trunc('minute', calc_time + interval 30 second)",
     "metrics": "time_bucket(interval 5 minute, create_time) + interval 5 minute",
     "liquidation_snapshot": "time",
+    "agg_trades_1m": "minute_ts + interval 1 minute",
+    "agg_trade_sizes_1h": "hour_ts + interval 1 hour",
+    "agg_trades": "transact_time",
 }
 BAR_KNOWN_AT = "close_time + interval 1 millisecond"
 

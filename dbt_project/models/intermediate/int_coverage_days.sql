@@ -13,6 +13,10 @@ files as (
     where is_current
 ),
 
+file_days as (
+    select * from {{ ref('int_file_days') }}
+),
+
 grid_hours as (
     select * from {{ ref('int_grid_hours') }}
 ),
@@ -107,7 +111,7 @@ final as (
         bounded.day,
         bounded.day_start,
         bounded.day_end,
-        coalesce(day_files.has_landed, false) as has_day_file,
+        file_days.day is not null as has_file,
         cast(
             {{ seconds_between('bounded.day_start', 'bounded.day_end') }}
             / (60e0 * bounded.slot_minutes) as bigint
@@ -140,6 +144,11 @@ final as (
             bounded.dataset = day_files.dataset
             and bounded.symbol = day_files.symbol
             and bounded.day = day_files.day
+    left join file_days
+        on
+            bounded.dataset = file_days.dataset
+            and bounded.symbol = file_days.symbol
+            and bounded.day = file_days.day
     left join present
         on
             bounded.dataset = present.dataset

@@ -183,8 +183,8 @@ file_days as (
         day_end as piece_end
     from days
     where
-        dataset = 'liquidation_snapshot'
-        and not has_day_file
+        slot = 'daily file'
+        and not has_file
 ),
 
 pieces as (
@@ -199,7 +199,8 @@ pieces as (
     select * from file_days
 ),
 
--- What upstream does not have is cut at the listing and at the last trade of the contract.
+-- What upstream does not have is cut at the listing and at the last trade of the contract. The file
+-- of a day is not cut: it should be there if the contract traded at all on that day.
 listed as (
     select
         pieces.dataset,
@@ -209,10 +210,17 @@ listed as (
         pieces.piece_start,
         pieces.piece_end,
         case
-            when pieces.reason = 'absent_upstream' then listings.listed_ts
+            when pieces.reason <> 'absent_upstream' then null
+            when pieces.slot_minutes = 1440 then date_trunc('day', listings.listed_ts)
+            else listings.listed_ts
         end as listed_ts,
         case
-            when pieces.reason = 'absent_upstream' then listings.delisted_ts
+            when pieces.reason <> 'absent_upstream' then null
+            when pieces.slot_minutes = 1440
+                then
+                    date_trunc('day', listings.delisted_ts - interval '1' second)
+                    + interval '1' day
+            else listings.delisted_ts
         end as delisted_ts
     from pieces
     left join listings on pieces.symbol = listings.symbol

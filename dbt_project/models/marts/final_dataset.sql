@@ -27,6 +27,10 @@ context as (
     select * from {{ ref('hourly_context') }}
 ),
 
+order_flow as (
+    select * from {{ ref('hourly_order_flow') }}
+),
+
 final as (
     select
         bars.symbol,
@@ -194,7 +198,54 @@ final as (
         context.price_efficiency,
         context.vol_regime,
         context.cs_universe_size,
-        context.cs_coverage_frac
+        context.cs_coverage_frac,
+        order_flow.at_trade_count,
+        order_flow.at_base_volume,
+        order_flow.at_quote_volume,
+        order_flow.at_vwap,
+        order_flow.taker_buy_qty,
+        order_flow.taker_sell_qty,
+        order_flow.taker_buy_quote,
+        order_flow.taker_sell_quote,
+        order_flow.taker_buy_trade_count,
+        order_flow.taker_sell_trade_count,
+        order_flow.cvd_qty,
+        order_flow.cvd_quote,
+        order_flow.cvd_quote_24h,
+        order_flow.imbalance_quote,
+        order_flow.imbalance_ratio_quote,
+        order_flow.count_imbalance,
+        order_flow.tw_cvd_quote_norm,
+        order_flow.tw_cvd_imbalance,
+        order_flow.avg_trade_quote,
+        order_flow.avg_trade_base,
+        order_flow.taker_buy_avg_trade_quote,
+        order_flow.taker_sell_avg_trade_quote,
+        order_flow.taker_buy_hhi_quote,
+        order_flow.taker_sell_hhi_quote,
+        order_flow.at_price_change,
+        order_flow.cvd_per_abs_price_change,
+        order_flow.whale_thr_quote,
+        order_flow.retail_thr_quote,
+        order_flow.size_thr_n_trades,
+        order_flow.whale_thr_q_eff,
+        order_flow.retail_thr_q_eff,
+        order_flow.whale_buy_quote,
+        order_flow.whale_sell_quote,
+        order_flow.whale_cvd_quote,
+        order_flow.whale_buy_count,
+        order_flow.whale_sell_count,
+        order_flow.whale_share_quote,
+        order_flow.whale_imbalance,
+        order_flow.retail_buy_quote,
+        order_flow.retail_sell_quote,
+        order_flow.retail_cvd_quote,
+        order_flow.retail_buy_count,
+        order_flow.retail_sell_count,
+        order_flow.retail_share_quote,
+        order_flow.retail_imbalance,
+        order_flow.whale50k_cvd_quote,
+        order_flow.retail1k_cvd_quote
     from bars
     left join funding
         on
@@ -220,6 +271,10 @@ final as (
         on
             bars.symbol = context.symbol
             and bars.hour_ts = context.hour_ts
+    left join order_flow
+        on
+            bars.symbol = order_flow.symbol
+            and bars.hour_ts = order_flow.hour_ts
 )
 
 select * from final

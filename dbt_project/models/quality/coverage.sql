@@ -45,7 +45,7 @@ months as (
         sum(n_slots) as n_slots,
         sum(n_present) as n_present,
         count(*) as n_days,
-        sum(case when has_day_file then 1 else 0 end) as n_day_files
+        sum(case when has_file then 1 else 0 end) as n_covered_days
     from days
     group by dataset, slot, symbol, substr(cast(day as string), 1, 7)
 ),
@@ -77,14 +77,14 @@ joined as (
         months.month,
         months.slot,
         case
-            when months.dataset = 'liquidation_snapshot' then months.n_days
+            when months.slot = 'daily file' then months.n_days
             when
                 months.dataset = 'funding_rate'
                 then coalesce(settlements_by_month.n_present, 0) + coalesce(missing.n_missing, 0)
             else months.n_slots
         end as n_expected,
         case
-            when months.dataset = 'liquidation_snapshot' then months.n_day_files
+            when months.slot = 'daily file' then months.n_covered_days
             when months.dataset = 'funding_rate' then coalesce(settlements_by_month.n_present, 0)
             else months.n_present
         end as n_present,

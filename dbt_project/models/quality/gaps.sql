@@ -1,6 +1,10 @@
 with
-pieces as (
+missing_pieces as (
     select * from {{ ref('int_missing_pieces') }}
+),
+
+tick_defects as (
+    select * from {{ ref('int_tick_defects') }}
 ),
 
 silences as (
@@ -13,6 +17,26 @@ zeros as (
 
 datasets as (
     select * from {{ ref('datasets') }}
+),
+
+pieces as (
+    select
+        dataset,
+        symbol,
+        reason,
+        piece_start,
+        piece_end,
+        n_slots
+    from missing_pieces
+    union all
+    select
+        'agg_trades_1m' as dataset,
+        symbol,
+        reason,
+        defect_start as piece_start,
+        defect_end as piece_end,
+        n_ticks as n_slots
+    from tick_defects
 ),
 
 adjoining as (
@@ -83,7 +107,17 @@ final as (
         cast(united.gap_end as timestamp) as gap_end,
         cast(united.reason as string) as reason,
         cast(united.n_slots as bigint) as n_slots,
-        cast(datasets.slot as string) as slot,
+        cast(
+            case
+                -- the day is there; single trades are missing, or had to be put right
+                when
+                    united.reason in (
+                        'missing_ids', 'ids_restart', 'duplicate_ids', 'out_of_order'
+                    )
+                    then 'aggregate trade'
+                else datasets.slot
+            end as string
+        ) as slot,
         cast(
             {{ seconds_between('united.gap_start', 'united.gap_end') }} / 3600e0 as double
         ) as hours

@@ -29,6 +29,8 @@ final as (
         cast(conflicts_dropped as bigint) as conflicts_dropped,
         cast(out_of_period_dropped as bigint) as out_of_period_dropped,
         cast(out_of_order as bigint) as out_of_order,
+        cast(bad_rows as bigint) as bad_rows,
+        cast(missing_ids as bigint) as missing_ids,
         cast(attempts as int) as attempts,
         cast(error as string) as error
     from files

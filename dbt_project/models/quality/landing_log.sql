@@ -41,6 +41,12 @@ final as (
         cast(attempts.out_of_period_dropped as bigint) as out_of_period_dropped,
         cast(attempts.overlap_dropped as bigint) as overlap_dropped,
         cast(attempts.overlap_conflicts as bigint) as overlap_conflicts,
+        cast(attempts.out_of_order as bigint) as out_of_order,
+        cast(attempts.bad_rows as bigint) as bad_rows,
+        cast(attempts.missing_ids as bigint) as missing_ids,
+        cast(
+            coalesce({{ vector_size('attempts.uncovered_days') }}, 0) as int
+        ) as n_uncovered_days,
         cast(attempts.first_time as timestamp) as first_time,
         cast(attempts.last_time as timestamp) as last_time,
         cast(attempts.n_gaps as bigint) as n_gaps,

@@ -10,6 +10,17 @@
     'taker_buy_volume',
     'taker_buy_quote_volume',
 ] -%}
+{%- set tick_fields = [
+    'volume',
+    'quote_volume',
+    'trade_count',
+    'taker_buy_volume',
+    'taker_buy_quote_volume',
+    'buy_count',
+    'sell_count',
+    'buy_quote',
+    'sell_quote',
+] -%}
 {%- set price_fields = ['open', 'high', 'low', 'close'] -%}
 {%- set price_datasets = ['mark_price_klines', 'index_price_klines', 'premium_index_klines'] -%}
 
@@ -20,6 +31,11 @@ traded_minutes as (
 
 traded_hours as (
     select * from {{ ref('stg_vision__klines_1h') }}
+),
+
+tick_pairs as (
+    select * from {{ ref('int_tick_pairs') }}
+    where is_different
 ),
 
 revisions as (
@@ -92,10 +108,11 @@ traded_pairs as (
 ),
 
 {% endfor %}
-fields as (
+bar_fields as (
     {% for dataset in ['klines'] + price_datasets %}
     {% for field in (traded_fields if dataset == 'klines' else price_fields) %}
     select
+        'minutes_against_hours' as check_name,
         '{{ dataset }}_1m' as dataset_a,
         '{{ dataset }}_1h' as dataset_b,
         symbol,
@@ -110,9 +127,35 @@ fields as (
     {% endfor %}
 ),
 
+tick_fields as (
+    {% for field in tick_fields %}
+    select
+        check_name,
+        dataset_a,
+        dataset_b,
+        symbol,
+        ts,
+        '{{ field }}' as field,
+        {{ field }}_a as value_a,
+        {{ field }}_b as value_b,
+        cause
+    from tick_pairs
+    -- a check compares some of the fields
+    where
+        {{ field }}_a is not null
+        or {{ field }}_b is not null
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+fields as (
+    select * from bar_fields
+    union all
+    select * from tick_fields
+),
+
 differences as (
     select
-        'minutes_against_hours' as check_name,
         *,
         value_a - value_b as difference,
         {{ safe_div('abs(value_a - value_b)', 'greatest(abs(value_a), abs(value_b))') }}
@@ -143,6 +186,7 @@ united as (
     where
         cause not in ('only_in_a', 'only_in_b')
         or field = 'close'
+        or (check_name <> 'minutes_against_hours' and field in ('trade_count', 'buy_count'))
     union all
     select
         'archive_revision' as check_name,

@@ -4,6 +4,15 @@ differences as (
     where check_name = 'minutes_against_hours'
 ),
 
+tick_pairs as (
+    select * from {{ ref('int_tick_pairs') }}
+),
+
+tick_differences as (
+    select * from {{ ref('reconciliation') }}
+    where check_name not in ('minutes_against_hours', 'archive_revision')
+),
+
 grid_hours as (
     select * from {{ ref('int_grid_hours') }}
 ),
@@ -51,8 +60,8 @@ differing as (
         substr(cast(cast(ts as date) as string), 1, 7) as month,
         count(distinct case when cause not in ('only_in_a', 'only_in_b') then ts end)
             as n_hours_different,
-        count(distinct case when cause = 'only_in_a' then ts end) as n_hours_only_in_minutes,
-        count(distinct case when cause = 'only_in_b' then ts end) as n_hours_only_in_hours,
+        count(distinct case when cause = 'only_in_a' then ts end) as n_hours_only_in_a,
+        count(distinct case when cause = 'only_in_b' then ts end) as n_hours_only_in_b,
         max(relative_difference) as max_relative_difference
     from differences
     group by
@@ -61,26 +70,96 @@ differing as (
         substr(cast(cast(ts as date) as string), 1, 7)
 ),
 
-final as (
+bar_months as (
     select
-        cast(coalesce(compared.family, differing.family) as string) as dataset,
-        cast(coalesce(compared.symbol, differing.symbol) as string) as symbol,
-        cast(coalesce(compared.month, differing.month) as string) as month,
-        cast(coalesce(compared.n_hours_compared, 0) as bigint) as n_hours_compared,
-        cast(
-            coalesce(compared.n_hours_compared, 0)
-            - coalesce(differing.n_hours_different, 0) as bigint
-        ) as n_hours_equal,
-        cast(coalesce(differing.n_hours_different, 0) as bigint) as n_hours_different,
-        cast(coalesce(differing.n_hours_only_in_minutes, 0) as bigint) as n_hours_only_in_minutes,
-        cast(coalesce(differing.n_hours_only_in_hours, 0) as bigint) as n_hours_only_in_hours,
-        cast(differing.max_relative_difference as double) as max_relative_difference
+        'minutes_against_hours' as check_name,
+        coalesce(compared.family, differing.family) as dataset,
+        coalesce(compared.symbol, differing.symbol) as symbol,
+        coalesce(compared.month, differing.month) as month,
+        coalesce(compared.n_hours_compared, 0) as n_hours_compared,
+        coalesce(differing.n_hours_different, 0) as n_hours_different,
+        coalesce(differing.n_hours_only_in_a, 0) as n_hours_only_in_a,
+        coalesce(differing.n_hours_only_in_b, 0) as n_hours_only_in_b,
+        differing.max_relative_difference
     from compared
     full outer join differing
         on
             compared.family = differing.family
             and compared.symbol = differing.symbol
             and compared.month = differing.month
+),
+
+-- Hours that both sources have, silent ones included.
+tick_hours as (
+    select
+        check_name,
+        dataset_a,
+        symbol,
+        substr(cast(cast(ts as date) as string), 1, 7) as month,
+        sum(
+            case when coalesce(cause, '') in ('only_in_a', 'only_in_b') then 0 else 1 end
+        ) as n_hours_compared,
+        sum(
+            case
+                when is_different and cause not in ('only_in_a', 'only_in_b') then 1 else 0
+            end
+        ) as n_hours_different,
+        sum(case when cause = 'only_in_a' then 1 else 0 end) as n_hours_only_in_a,
+        sum(case when cause = 'only_in_b' then 1 else 0 end) as n_hours_only_in_b
+    from tick_pairs
+    group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
+),
+
+largest_tick_differences as (
+    select
+        check_name,
+        dataset_a,
+        symbol,
+        substr(cast(cast(ts as date) as string), 1, 7) as month,
+        max(relative_difference) as max_relative_difference
+    from tick_differences
+    group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
+),
+
+tick_months as (
+    select
+        tick_hours.check_name,
+        tick_hours.dataset_a as dataset,
+        tick_hours.symbol,
+        tick_hours.month,
+        tick_hours.n_hours_compared,
+        tick_hours.n_hours_different,
+        tick_hours.n_hours_only_in_a,
+        tick_hours.n_hours_only_in_b,
+        largest_tick_differences.max_relative_difference
+    from tick_hours
+    left join largest_tick_differences
+        on
+            tick_hours.check_name = largest_tick_differences.check_name
+            and tick_hours.dataset_a = largest_tick_differences.dataset_a
+            and tick_hours.symbol = largest_tick_differences.symbol
+            and tick_hours.month = largest_tick_differences.month
+),
+
+united as (
+    select * from bar_months
+    union all
+    select * from tick_months
+),
+
+final as (
+    select
+        cast(check_name as string) as check_name,
+        cast(dataset as string) as dataset,
+        cast(symbol as string) as symbol,
+        cast(month as string) as month,
+        cast(n_hours_compared as bigint) as n_hours_compared,
+        cast(n_hours_compared - n_hours_different as bigint) as n_hours_equal,
+        cast(n_hours_different as bigint) as n_hours_different,
+        cast(n_hours_only_in_a as bigint) as n_hours_only_in_a,
+        cast(n_hours_only_in_b as bigint) as n_hours_only_in_b,
+        cast(max_relative_difference as double) as max_relative_difference
+    from united
 )
 
 select * from final

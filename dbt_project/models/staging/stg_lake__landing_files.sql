@@ -46,6 +46,8 @@ final as (
         exploded.file.conflicts_dropped,
         exploded.file.out_of_period_dropped,
         exploded.file.out_of_order,
+        coalesce(exploded.file.bad_rows, 0) as bad_rows,
+        coalesce(exploded.file.missing_ids, 0) as missing_ids,
         cast(exploded.file.first_time as timestamp) as first_time,
         cast(exploded.file.last_time as timestamp) as last_time,
         exploded.file.attempts,

@@ -206,11 +206,16 @@ async def _ingest(
             return plan, await run.run(plan)
 
 
+class WorkersDied(PerpError):
+    """A piece of work that no worker process has survived."""
+
+
 class _Workers:
     """Processes that decode and assemble. A job whose process dies is done again by another."""
 
     def __init__(self, count: int, progress: Progress) -> None:
         self._count, self._progress = count, progress
+        self._alone = asyncio.Lock()
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # inherited: the processes are the threads
         self._start()
 
@@ -225,25 +230,33 @@ class _Workers:
     async def call(self, job: Callable[..., T], *arguments: object) -> T:
         """Run a job in a process. It may be run again from the start, so it must be repeatable.
 
-        Raises PerpError if its process dies every time.
+        A process that dies takes all jobs of the pool with it. They are tried again one by one, so
+        that the one that kills is found. Raises WorkersDied for that one.
         """
-        loop = asyncio.get_running_loop()
-        for _ in range(_WORKER_DEATHS):
-            pool = self._pool
-            try:
-                return await loop.run_in_executor(pool, job, *arguments)
-            except BrokenProcessPool:
-                if pool is self._pool:
-                    self._progress.note("a worker process died; its work is done again")
-                    self.close()
-                    self._start()
-        raise PerpError(
-            f"worker processes died {_WORKER_DEATHS} times in {job.__name__} {arguments[0]} (out "
-            "of memory?); try again with --workers 1, what has landed stays"
-        )
+        with contextlib.suppress(BrokenProcessPool):
+            return await self._once(job, *arguments)
+        async with self._alone:
+            for _ in range(_WORKER_DEATHS - 1):
+                with contextlib.suppress(BrokenProcessPool):
+                    return await self._once(job, *arguments)
+        raise WorkersDied(f"its worker process died {_WORKER_DEATHS} times (out of memory?)")
+
+    async def _once(self, job: Callable[..., T], *arguments: object) -> T:
+        pool = self._pool
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, job, *arguments)
+        except BrokenProcessPool:
+            if pool is self._pool:
+                self._progress.note("a worker process died; its work is done again")
+                self.close()
+                self._start()
+            raise
 
     def close(self) -> None:
-        """End the processes after their present jobs."""
+        """End the processes at once. What they have not committed, the next run does again."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
         self._pool.shutdown()
         self._sending.close()
 
@@ -324,6 +337,11 @@ class _Runner:
                     "command again: what has landed stays"
                 ) from error
             raise PerpError(f"cannot write the lake {self.lake.root}: {error}") from error
+        except WorkersDied as error:
+            raise PerpError(
+                f"{task.dataset} {task.symbol} {task.month}: {error}; run the same command again "
+                "with --workers 1: what has landed stays"
+            ) from error
 
     # ---------------------------------------------------------------------------- one partition
     async def _land(self, task: Task) -> None:
@@ -424,9 +442,13 @@ class _Runner:
             raw = got.path
             record.bytes, record.attempts = got.bytes, got.attempts
             record.sha256_actual, record.sha256_expected = got.sha256, got.sha256_expected
-            result = await self.workers.call(
-                decode_file, raw, folder, task.dataset, task.symbol, record, task.also
-            )
+            try:
+                result = await self.workers.call(
+                    decode_file, raw, folder, task.dataset, task.symbol, record, task.also
+                )
+            except WorkersDied as error:
+                record.error = f"{error}; try it alone, with --workers 1"
+                result = DecodeResult(record)
             self.progress.finish_file(raw.name, result.record.rows_in or 0)
             self._put_away(raw, file, result.record)
             return result
@@ -500,7 +522,8 @@ def _nothing_new(record: LandingRecord, previous: LandingRecord | None) -> Landi
     record.error = "; ".join(f.error for f in record.files if f.error and not f.carried) or None
     if previous is not None:
         for name in (
-            "rows_out", "first_time", "last_time", "gaps", "parquet_bytes", "parquet_sha256",
+            "rows_out", "first_time", "last_time", "gaps", "bad_rows", "missing_ids",
+            "uncovered_days", "parquet_bytes", "parquet_sha256",
         ):  # fmt: skip
             setattr(record, name, getattr(previous, name))
     return record

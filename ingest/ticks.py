@@ -48,7 +48,7 @@ Bools = npt.NDArray[np.bool_]
 TICKS = DATASETS["agg_trades"]
 MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
 SORT_MEMORY = "400MB"
-_PIECE_BYTES = 4 << 20
+_PIECE_BYTES = 8 << 20
 _BINS = LARGEST_SIZE_BIN - SMALLEST_SIZE_BIN + 1
 _SIDES = 2  # taker buy, taker sell
 _NO_ID = np.iinfo(np.int64).max
@@ -228,7 +228,7 @@ def _read(member: CsvMember, tally: FileRecord) -> Iterator[Ticks]:
     tally.header_present = read_header(member, DATASETS["agg_trades_1m"])
     tally.rows_in = 0
     start, end = (_epoch_us(day) for day in period_bounds(tally.period))
-    while piece := member.read(_PIECE_BYTES) + member.readline():
+    for piece in member.lines(_PIECE_BYTES):
         if not piece.isspace():
             columns = _parse(piece, tally.rows_in)
             times = columns[5]
@@ -250,7 +250,7 @@ def _read(member: CsvMember, tally: FileRecord) -> Iterator[Ticks]:
 def _parse(piece: bytes, rows_before: int) -> list[npt.NDArray[Any]]:
     """The seven columns of whole CSV lines."""
     try:
-        frame = pl.read_csv(piece, schema=_CSV_TYPES, has_header=False)
+        frame = pl.read_csv(piece, schema=_CSV_TYPES, has_header=False, quote_char=None)
     except pl.exceptions.PolarsError as error:
         raise Quarantine(f"unreadable CSV after row {rows_before:,}: {error}") from error
     for column in frame:
@@ -272,7 +272,7 @@ class _Accumulator:
         n = (end - self._start) // MINUTE_US
         self._period = period
         self.rows = 0
-        self._n_rows, self._n_bad, self._n_duplicates, self._n_out_of_order = _zeros(4, n)
+        self._n_bad, self._n_duplicates, self._n_out_of_order = _zeros(3, n)
         self._first_time, self._last_time, self._raw_trades = _zeros(3, n)
         self._first_id, self._last_id = np.full(n, _NO_ID), np.full(n, -1)
         self._first_sound_id = np.full(n, _NO_ID)
@@ -299,10 +299,10 @@ class _Accumulator:
         """Add the next rows of the tape, in the order of ids."""
         self.rows += len(tape.time)
         minute = self._minute(tape.time)
-        np.add.at(self._n_rows, minute, 1)
-        opens, closes = _ends(minute, self._first_id)
-        self._first_id[minute[opens]] = tape.agg_trade_id[opens]
-        self._first_time[minute[opens]] = tape.time[opens]
+        opens, closes = _runs(minute)
+        first = _new(minute, opens, self._first_id)
+        self._first_id[minute[first]] = tape.agg_trade_id[first]
+        self._first_time[minute[first]] = tape.time[first]
         self._last_id[minute[closes]] = tape.agg_trade_id[closes]
         self._last_time[minute[closes]] = tape.time[closes]
 
@@ -312,13 +312,18 @@ class _Accumulator:
         if not sound.all():
             np.add.at(self._n_bad, minute[~sound], 1)
             tape, minute, quote = tape.where(sound), minute[sound], quote[sound]
-        opens, closes = _ends(minute, self._first_sound_id)
-        self._first_sound_id[minute[opens]] = tape.agg_trade_id[opens]
-        self._price_first[minute[opens]] = tape.price[opens]
+            opens, closes = _runs(minute)
+        if not len(quote):
+            return
+        first = _new(minute, opens, self._first_sound_id)
+        self._first_sound_id[minute[first]] = tape.agg_trade_id[first]
+        self._price_first[minute[first]] = tape.price[first]
         self._price_last[minute[closes]] = tape.price[closes]
-        np.maximum.at(self._price_high, minute, tape.price)
-        np.minimum.at(self._price_low, minute, tape.price)
-        np.add.at(self._raw_trades, minute, tape.last_trade_id - tape.first_trade_id + 1)
+        at = minute[opens]
+        np.maximum.at(self._price_high, at, np.maximum.reduceat(tape.price, opens))
+        np.minimum.at(self._price_low, at, np.minimum.reduceat(tape.price, opens))
+        trades = tape.last_trade_id - tape.first_trade_id + 1
+        np.add.at(self._raw_trades, at, np.add.reduceat(trades, opens))
 
         side = minute * _SIDES + tape.is_buyer_maker
         np.add.at(self._count.reshape(-1), side, 1)
@@ -339,16 +344,16 @@ class _Accumulator:
         tally.rows_out = self.rows
         tally.bad_rows = int(self._n_bad.sum())
         tally.out_of_order = int(self._n_out_of_order.sum())
-        used = np.flatnonzero(self._n_rows)
+        used = np.flatnonzero(self._last_id >= 0)
         if len(used):
             tally.first_time = _iso(self._first_time[used].min())
             tally.last_time = _iso(self._last_time[used].max())
 
     def minutes(self) -> pa.Table:
         """The minute layer: one row per minute with a row on the tape."""
-        used = np.flatnonzero(self._n_rows + self._n_duplicates + self._n_out_of_order)
         # a duplicate may carry the time of a minute that has no row of its own
-        seen = self._n_rows[used] > 0
+        used = np.flatnonzero((self._last_id >= 0) | (self._n_duplicates > 0))
+        seen = self._last_id[used] >= 0
         bought, sold = self._count[used].T > 0
         traded = bought | sold
         qty, quote = self._qty[used], self._quote[used]
@@ -415,17 +420,16 @@ def _zeros(arrays: int, n: int) -> Ints:
     return np.zeros((arrays, n), np.int64)
 
 
-def _ends(minute: Ints, first_id: Ints) -> tuple[Ints, Ints]:
-    """Rows that open a minute for the first time, and rows that close a run of one minute.
-
-    A minute may come in several runs. When values are assigned in the order returned, the first run
-    prevails among the former and the last run among the latter.
-    """
-    if not len(minute):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+def _runs(minute: Ints) -> tuple[Ints, Ints]:
+    """First and last rows of the runs of one minute; a minute may come in several runs."""
     changes = np.flatnonzero(minute[1:] != minute[:-1]) + 1
-    starts, stops = np.append(0, changes), np.append(changes, len(minute)) - 1
-    return starts[first_id[minute[starts]] == _NO_ID][::-1], stops
+    return np.append(0, changes), np.append(changes, len(minute)) - 1
+
+
+def _new(minute: Ints, opens: Ints, first_id: Ints) -> Ints:
+    """First rows of minutes not seen before, so ordered that of several runs the first prevails."""
+    fresh: Ints = opens[first_id[minute[opens]] == _NO_ID]
+    return fresh[::-1]
 
 
 def _timestamps(epoch_us: Ints) -> pa.Array:

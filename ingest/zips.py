@@ -6,6 +6,7 @@ import io
 import stat
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from isal import igzip_lib, isal_zlib
@@ -13,7 +14,8 @@ from isal import igzip_lib, isal_zlib
 from ingest.errors import Quarantine
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_PIECE = 1 << 20
+_PIECE = 2 << 20
+_LONGEST_LINE = 1 << 20
 
 
 def open_member(path: Path, limit: int) -> CsvMember:
@@ -63,6 +65,24 @@ class CsvMember(io.BufferedReader):
         self._inflater = _Inflater(path, member, limit)
         super().__init__(self._inflater, buffer_size=_PIECE)
 
+    def lines(self, size: int) -> Iterator[bytes]:
+        """What is left, in pieces of whole lines and of about ``size`` bytes.
+
+        It comes past the buffer, which saves large files two copies.
+        """
+        rest = self.read1(_PIECE)
+        while data := self._inflater.next_bytes(size):
+            end = data.rfind(b"\n") + 1
+            if end:
+                yield b"".join((rest, memoryview(data)[:end]))
+                rest = data[end:]
+            else:
+                rest += data
+            if len(rest) > _LONGEST_LINE:
+                raise Quarantine(f"a line of the CSV is longer than {_LONGEST_LINE:,} bytes")
+        if rest:
+            yield rest
+
     @property
     def compressed_read(self) -> int:
         """Bytes of the zip consumed so far."""
@@ -97,18 +117,22 @@ class _Inflater(io.RawIOBase):
         super().close()
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._inflated(len(buffer))
+        data = self.next_bytes(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def next_bytes(self, size: int) -> bytes:
+        """Up to ``size`` inflated bytes, none only at the end; there length and CRC are checked."""
+        data = self._inflated(size)
         self._count += len(data)
         self._crc = isal_zlib.crc32(data, self._crc)
         if self._count > self._limit:
             raise Quarantine(f"inflates to more than {self._limit:,} bytes")
         if not data and (self._crc, self._count) != (self._member.CRC, self._member.file_size):
             raise Quarantine("damaged zip: Bad CRC-32 or length of the inflated file")
-        buffer[: len(data)] = data
-        return len(data)
+        return data
 
     def _inflated(self, size: int) -> bytes:
-        """Up to ``size`` bytes, none only at the end."""
         if self._inflate is None:
             return self._compressed(size)
         try:

@@ -10,7 +10,7 @@
 {{ config(
     materialized='monthly',
     meta={
-        'lake_inputs': ['vision/agg_trade_sizes_1h'],
+        'lake_inputs': ['vision/agg_trade_sizes_1h', 'vision/klines_1m', 'vision/klines_1h'],
         'months_before': (var('size_window_days') + 27) // 28,
     }
 ) }}
@@ -22,6 +22,10 @@ with
 sizes as (
     select * from {{ ref('stg_vision__agg_trade_sizes_1h') }}
     where {{ in_batch('month') }}
+),
+
+spine as (
+    select * from {{ ref('int_hourly_spine') }}
 ),
 
 thresholds as (
@@ -51,10 +55,15 @@ sliced as (
         {% endfor %}
         thresholds.whale_bin is not null as has_thresholds
     from sizes
+    left join spine
+        on
+            sizes.symbol = spine.symbol
+            and sizes.hour_ts = spine.hour_ts
     left join thresholds
         on
-            sizes.symbol = thresholds.symbol
-            and cast(sizes.hour_ts as date) = thresholds.day
+            spine.symbol = thresholds.symbol
+            and spine.listing_segment = thresholds.listing_segment
+            and cast(spine.hour_ts as date) = thresholds.day
 ),
 
 summed as (

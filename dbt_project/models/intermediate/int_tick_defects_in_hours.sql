@@ -1,3 +1,8 @@
+{%- set defects = {
+    'bad_ticks': 'n_bad',
+    'duplicate_ids': 'n_duplicates',
+    'out_of_order': 'n_out_of_order',
+} -%}
 {{ config(
     materialized='monthly',
     meta={'lake_inputs': ['vision/agg_trades_1m']}
@@ -49,24 +54,17 @@ final as (
         cast(null as bigint) as n_ticks
     from followed
     where n_missing_before < 0
+    {% for reason, count in defects.items() %}
     union all
     select
         symbol,
-        'duplicate_ids' as reason,
+        '{{ reason }}' as reason,
         minute_ts as defect_start,
         minute_ts + interval '1' minute as defect_end,
-        n_duplicates as n_ticks
+        {{ count }} as n_ticks
     from followed
-    where n_duplicates > 0
-    union all
-    select
-        symbol,
-        'out_of_order' as reason,
-        minute_ts as defect_start,
-        minute_ts + interval '1' minute as defect_end,
-        n_out_of_order as n_ticks
-    from followed
-    where n_out_of_order > 0
+    where {{ count }} > 0
+    {% endfor %}
 )
 
 select * from final

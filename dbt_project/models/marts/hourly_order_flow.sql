@@ -82,6 +82,7 @@ joined as (
     left join thresholds
         on
             spine.symbol = thresholds.symbol
+            and spine.listing_segment = thresholds.listing_segment
             and cast(spine.hour_ts as date) = thresholds.day
     left join classes
         on

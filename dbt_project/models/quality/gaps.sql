@@ -112,7 +112,7 @@ final as (
                 -- the day is there; single trades are missing, or had to be put right
                 when
                     united.reason in (
-                        'missing_ids', 'ids_restart', 'duplicate_ids', 'out_of_order'
+                        'missing_ids', 'ids_restart', 'bad_ticks', 'duplicate_ids', 'out_of_order'
                     )
                     then 'aggregate trade'
                 else datasets.slot

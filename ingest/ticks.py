@@ -239,8 +239,8 @@ def _read(member: CsvMember, tally: FileRecord) -> Iterator[Ticks]:
             tally.epoch_unit = unit
             columns[5] = times * factor if factor > 0 else times // -factor
             ticks = Ticks(*columns)
-            inside = (ticks.time >= start) & (ticks.time < end)
-            if not inside.all():
+            if ticks.time.min() < start or ticks.time.max() >= end:
+                inside = (ticks.time >= start) & (ticks.time < end)
                 tally.out_of_period_dropped += len(inside) - int(inside.sum())
                 ticks = ticks.where(inside)
             if len(ticks.time):
@@ -308,8 +308,8 @@ class _Accumulator:
 
         with np.errstate(invalid="ignore", over="ignore"):  # 0 times inf: a bad tick
             quote = tape.price * tape.quantity
-        sound = (tape.price > 0) & (tape.quantity > 0) & np.isfinite(quote)
-        if not sound.all():
+        if not (tape.price.min() > 0 and quote.min() > 0 and quote.max() < np.inf):
+            sound = (tape.price > 0) & (tape.quantity > 0) & np.isfinite(quote)
             np.add.at(self._n_bad, minute[~sound], 1)
             tape, minute, quote = tape.where(sound), minute[sound], quote[sound]
             opens, closes = _runs(minute)

@@ -10,7 +10,7 @@ from tests.conftest import Warehouse, make_sandbox
 
 
 def test_the_sandbox_builds_from_nothing(sandbox: Warehouse):
-    assert "2 files quarantined" in sandbox.output
+    assert "3 files quarantined" in sandbox.output
     assert "1 partitions landed" in sandbox.output, "the replaced file"
     assert "Example 3" in sandbox.output
     assert "exchange_outage" in sandbox.output

@@ -25,7 +25,7 @@ OF_LAST_PRICES = {
     "int_price_triad_hourly",
     "int_basis_hourly",
 }
-LOOKS_BACK = "int_size_classes_hourly"  # at the sizes of the month before
+LOOKS_BACK = "int_size_classes_hourly"  # at sizes and bars of the month before
 OF_TICKS = {
     "int_order_flow_hourly",
     "int_tick_defects_in_hours",
@@ -48,7 +48,7 @@ TABLES = MONTHLY | {
 }
 KEYS = {  # where they are not symbol and hour
     "int_trade_sizes_daily": ("symbol", "day", "bin"),
-    "int_size_thresholds": ("symbol", "day"),
+    "int_size_thresholds": ("symbol", "listing_segment", "day"),
     "int_tick_defects_in_hours": ("symbol", "reason", "defect_start", "defect_end"),
 }
 
@@ -132,7 +132,8 @@ def test_a_late_correction_rebuilds_its_month_and_what_its_windows_reach(
     minutes.loc[late, "volume"] *= 50
     land(lake, minutes)
 
-    assert run(lake, warehouse) == {model: {"2024-02"} for model in OF_LAST_PRICES}
+    built = {model: {"2024-02"} for model in OF_LAST_PRICES}
+    assert run(lake, warehouse) == built | {LOOKS_BACK: {"2024-02", "2024-03"}}
     after = read(warehouse, "final_dataset")
     hour = pd.Timestamp("2024-02-10 03:00")
     for symbol in after["symbol"].unique():

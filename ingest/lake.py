@@ -91,6 +91,7 @@ class LandingRecord:
     gaps: int | None = None  # missing rows between the first and the last, where a grain is known
     deficient_days: list[str] = field(default_factory=list)  # days short in the monthly file
     uncovered_days: list[str] = field(default_factory=list)  # days of ticks that no file holds
+    made_from: str | None = None  # versions of the files, where another record lists them
     parquet_bytes: int | None = None
     parquet_sha256: str | None = None
     parser_version: int = PARSER_VERSION
@@ -102,6 +103,12 @@ class LandingRecord:
     def key(self) -> Key:
         """(dataset, symbol, month)."""
         return self.dataset, self.symbol, self.month
+
+    @property
+    def versions(self) -> str:
+        """Digest of which files, and which versions of them, the partition is made of."""
+        landed = sorted((f.period, f.etag or "") for f in self.files if f.outcome == "landed")
+        return hashlib.sha256(json.dumps(landed).encode()).hexdigest()
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> LandingRecord:

@@ -346,10 +346,16 @@ def _assemble_ticks(parts: _Parts, also: Collection[str]) -> list[LandingRecord]
     inside, before = ticks.missing_ids(minutes)
     record.missing_ids = int(inside.sum() + before.sum())
     record.bad_rows = pc.sum(minutes["n_bad"], min_count=0).as_py()
-    records = [_commit(parts.lake, replace(record, dataset=SIZES), compose(SIZES))]
+    sizes = _made_with(record, SIZES)
+    records = [_commit(parts.lake, sizes, compose(SIZES))]
     if TAPE in also:
         records.append(_commit_tape(parts, source))
     return [*records, _commit(parts.lake, record, minutes)]
+
+
+def _made_with(record: LandingRecord, dataset: str) -> LandingRecord:
+    """Record of a partition that the same files make; they are listed once, by the leader."""
+    return replace(record, dataset=dataset, files=[], made_from=record.versions)
 
 
 def _per_day(minutes: pa.Table, columns: tuple[str, ...]) -> dict[str, int]:
@@ -363,7 +369,7 @@ def _per_day(minutes: pa.Table, columns: tuple[str, ...]) -> dict[str, int]:
 def _commit_tape(parts: _Parts, source: dict[str, str]) -> LandingRecord:
     """Write the ticks themselves, day after day, in pieces."""
     spec = DATASETS[TAPE]
-    record = replace(parts.record, dataset=TAPE)
+    record = _made_with(parts.record, TAPE)
     path = parts.lake.partition(*record.key)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = temporary(path)

@@ -170,14 +170,9 @@ class Planner:
         if record is None or record.parquet_bytes is None:
             return True
         return self.is_intact(record) and all(
-            other is not None and _landed(other) == _landed(record) and self.is_intact(other)
+            other is not None and other.made_from == record.versions and self.is_intact(other)
             for other in others
         )
-
-
-def _landed(record: LandingRecord) -> set[tuple[str, str | None]]:
-    """Versions of the files that a partition is made of."""
-    return {(f.period, f.etag) for f in record.files if f.outcome == "landed"}
 
 
 def _asked(

@@ -133,10 +133,14 @@ class Progress:
                 self._workers.pop(work.pid, None)
         self._tick()
 
-    def finish_one(self, weight: int = 0) -> None:
+    def add_weight(self, weight: int) -> None:
+        """A part of the units is settled."""
+        self._weight_done += weight
+        self._tick()
+
+    def finish_one(self) -> None:
         """One unit is finished."""
         self.done += 1
-        self._weight_done += weight
         self._tick()
 
     def note(self, message: str) -> None:
@@ -184,7 +188,7 @@ class Progress:
         parts += [f"{duration(seconds)} elapsed"]
         share = self.done / max(self.total, 1)
         if self.weight:
-            share = (self._weight_done + sum(w.bytes for w in working)) / self.weight
+            share = min((self._weight_done + sum(w.bytes for w in working)) / self.weight, 1.0)
         if share > 0 and self.done < self.total:
             parts += [f"ETA {duration(seconds * max(1 / share - 1, 0))}"]
         return ", ".join(parts)

@@ -323,9 +323,10 @@ class _Runner:
                 await self._try(needed)
             else:
                 self.summary.by_others += 1
+                self.progress.add_weight(task.bytes)
         finally:
             self.claims.release(task.key)
-        self.progress.finish_one(task.bytes)
+        self.progress.finish_one()
 
     async def _try(self, task: Task) -> None:
         try:
@@ -353,6 +354,7 @@ class _Runner:
 
         async def read(file: RemoteFile) -> DecodeResult:
             result = await self._read(file, task, folder)
+            self.progress.add_weight(file.bytes)
             record.files.append(result.record)
             if result.record.outcome == "landed":
                 fresh.add(file.period)

@@ -94,19 +94,24 @@ def _report(summary: Summary) -> None:
 
 
 def _show_tables(warehouse: duckdb.DuckDBPyConnection) -> None:
-    def one(query: str) -> tuple[int, ...]:
-        return tuple(int(x or 0) for x in warehouse.execute(query).fetchall()[0])
+    def one(query: str, *parameters: str) -> tuple[int, ...]:
+        return tuple(int(x or 0) for x in warehouse.execute(query, parameters).fetchall()[0])
 
     hours, symbols = one("select count(*), count(distinct symbol) from final_dataset")
     columns = len(warehouse.sql("select * from final_dataset limit 0").columns)
     print(f"   final_dataset: {hours:,} hours of {symbols} symbols, {columns} columns")
     (missing,) = one("select count(*) from gaps")
     print(f"   gaps: {missing:,} missing intervals, each with a reason")
-    equal, compared = one(
-        "select sum(n_hours_equal), sum(n_hours_compared) from reconciliation_summary "
-        "where check_name = 'minutes_against_hours'"
-    )
-    print(f"   reconciliation: {equal:,} of {compared:,} hours equal the exchange's own 1h bars")
+    for check, what in (
+        ("minutes_against_hours", "minute bars equal the exchange's own 1h bars"),
+        ("ticks_against_minutes", "ticks equal the minute bars"),
+    ):
+        equal, compared = one(
+            "select sum(n_hours_equal), sum(n_hours_compared) from reconciliation_summary "
+            "where check_name = ?",
+            check,
+        )
+        print(f"   reconciliation: in {equal:,} of {compared:,} hours {what}")
     files, bad = one(
         "select count(*), sum(case when outcome = 'quarantined' then 1 else 0 end) "
         "from landing_files where is_current"

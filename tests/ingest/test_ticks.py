@@ -485,6 +485,13 @@ def test_no_zip_and_two_members(tmp_path: Path) -> None:
         reduce_file(path)
 
 
+def test_a_line_without_end(tmp_path: Path) -> None:
+    """It would have to be held whole, so it is refused before it fills the memory."""
+    line = b",".join([b"1"] * 8_000_000)
+    with pytest.raises(Quarantine, match="a line of the CSV is longer than 1,048,576 bytes"):
+        reduce(tmp_path, GOOD.encode() + b"\n" + line)
+
+
 # ------------------------------------------------------------------------------------- genuine
 def test_genuine_ticks(tmp_path: Path) -> None:
     source = require_real_data() / "vision-um-aggTrades-partial" / "aggTrades.csv"

@@ -115,7 +115,7 @@ def test_monthly_models_name_the_datasets_that_they_read(manifest: dict[str, Any
 
     def read_by(name: str) -> set[str]:
         found = set()
-        for parent in manifest["nodes"][name]["depends_on"]["nodes"]:
+        for parent in manifest["nodes"][name]["depends_on"].get("nodes", []):  # seeds have none
             if parent.startswith("source."):
                 found.add(parent.split(".", 2)[2].replace(".", "/"))
             else:

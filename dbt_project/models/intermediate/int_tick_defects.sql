@@ -1,6 +1,7 @@
 with
 in_hours as (
     select * from {{ ref('int_tick_defects_in_hours') }}
+    where reason <> 'none'
 ),
 
 tape as (

@@ -65,6 +65,16 @@ final as (
     from followed
     where {{ count }} > 0
     {% endfor %}
+    -- no defect: without a row a month would count as not built, and be built again by every run
+    union all
+    select
+        symbol,
+        'none' as reason,
+        min(first_transact_time) as defect_start,
+        max(last_transact_time) as defect_end,
+        0 as n_ticks
+    from minutes
+    group by symbol
 )
 
 select * from final

@@ -36,7 +36,7 @@ from ingest.datasets import (
     TIMESTAMP,
 )
 from ingest.decode import epoch_unit, read_header
-from ingest.errors import Quarantine
+from ingest.errors import PerpError, Quarantine
 from ingest.lake import ROW_GROUP_ROWS, FileRecord, parquet_options
 from ingest.names import period_bounds
 from ingest.zips import CsvMember, open_member
@@ -174,16 +174,22 @@ def _sorted_by_id(
     names = [*Ticks._fields, "position"]
     schema = pa.schema([*zip(Ticks._fields, _TYPES, strict=True), ("position", pa.int64())])
 
+    refused: list[Quarantine] = []  # an exception does not find its way through the engine
+
     def batches() -> Iterator[pa.RecordBatch]:
         highest, position = -1, 0
-        for ticks in _read(member, tally):
-            ids = ticks.agg_trade_id
-            before = np.maximum.accumulate(np.concatenate([[highest], ids]))
-            layers.note_out_of_order(ticks.time[ids < before[:-1]])
-            highest = int(before[-1])
-            positions = np.arange(position, position + len(ids))
-            position += len(ids)
-            yield pa.record_batch([pa.array(c) for c in (*ticks, positions)], names=names)
+        try:
+            for ticks in _read(member, tally):
+                ids = ticks.agg_trade_id
+                before = np.maximum.accumulate(np.concatenate([[highest], ids]))
+                layers.note_out_of_order(ticks.time[ids < before[:-1]])
+                highest = int(before[-1])
+                positions = np.arange(position, position + len(ids))
+                position += len(ids)
+                yield pa.record_batch([pa.array(c) for c in (*ticks, positions)], names=names)
+        except Quarantine as error:
+            refused.append(error)
+            raise
 
     previous: Ticks | None = None
     with duckdb.connect(config={"threads": 1, "memory_limit": SORT_MEMORY}) as engine:
@@ -198,9 +204,12 @@ def _sorted_by_id(
                 if len(ticks.time):
                     yield ticks
         except duckdb.Error as error:
-            if isinstance(error.__context__, Quarantine):
-                raise error.__context__ from None
-            raise
+            if refused:
+                raise refused[0] from None
+            reason = str(error).splitlines()[0]
+            raise PerpError(
+                f"cannot sort {member.path.name}: {reason}; is there space left in {scratch}?"
+            ) from error
 
 
 def _without_duplicates(

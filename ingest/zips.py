@@ -58,11 +58,12 @@ def open_member(path: Path, limit: int) -> CsvMember:
 class CsvMember(io.BufferedReader):
     """Inflated bytes of a zip member; its length and CRC are checked when it ends.
 
-    ``compressed_read`` says how much of the zip has been consumed.
+    ``path`` is the zip, ``compressed_read`` says how much of it has been consumed.
     """
 
     def __init__(self, path: Path, member: zipfile.ZipInfo, limit: int) -> None:
         self._inflater = _Inflater(path, member, limit)
+        self.path = path
         super().__init__(self._inflater, buffer_size=_PIECE)
 
     def lines(self, size: int) -> Iterator[bytes]:

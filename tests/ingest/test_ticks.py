@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.datasets import DATASETS
-from ingest.errors import Quarantine
+from ingest.errors import PerpError, Quarantine
 from ingest.lake import FileRecord
 from ingest.ticks import Layers, reduce_zip
 from tests.mirror import put_zip, require_real_data
@@ -483,6 +483,23 @@ def test_no_zip_and_two_members(tmp_path: Path) -> None:
     path.write_bytes(buffer.getvalue())
     with pytest.raises(Quarantine):
         reduce_file(path)
+
+
+@pytest.mark.parametrize("ending", ["9000,x,1,1,1,1706652000000,true\n", "9000,1,1\n", "line\n"])
+def test_bad_rows_far_behind_disorder(tmp_path: Path, ending: str) -> None:
+    """The first piece is out of order, so the sort is under way when the last one is refused."""
+    rng = np.random.default_rng(9)
+    csv = csv_of(random_tape(rng, 300_000).iloc[::-1])
+    assert len(csv) > 16 << 20, "several pieces"
+    with pytest.raises(Quarantine, match="unreadable CSV|is empty in 1 rows"):
+        reduce(tmp_path, csv + ending.encode())
+
+
+def test_a_sort_without_space_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.ticks.SORT_MEMORY", "3MB")
+    csv = csv_of(random_tape(np.random.default_rng(9), 300_000).iloc[::-1])
+    with pytest.raises(PerpError, match=r"cannot sort .*zip: .*; is there space left in"):
+        reduce(tmp_path, csv)
 
 
 def test_a_line_without_end(tmp_path: Path) -> None:

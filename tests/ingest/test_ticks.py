@@ -491,7 +491,7 @@ def test_bad_rows_far_behind_disorder(tmp_path: Path, ending: str) -> None:
     rng = np.random.default_rng(9)
     csv = csv_of(random_tape(rng, 300_000).iloc[::-1])
     assert len(csv) > 16 << 20, "several pieces"
-    with pytest.raises(Quarantine, match="unreadable CSV|is empty in 1 rows"):
+    with pytest.raises(Quarantine, match=r"unreadable CSV|is empty in 1 rows"):
         reduce(tmp_path, csv + ending.encode())
 
 

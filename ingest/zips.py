@@ -14,7 +14,7 @@ from isal import igzip_lib, isal_zlib
 from ingest.errors import Quarantine
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_PIECE = 2 << 20
+_PIECE = 4 << 20
 _LONGEST_LINE = 1 << 20
 
 

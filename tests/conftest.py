@@ -23,15 +23,6 @@ from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, requi
 from tests.tape import ticks_of_archive
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of one warehouse or module stay together."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", [])
-        shared = [name for name in ("sandbox", "genuine") if name in fixtures]
-        item.add_marker(pytest.mark.xdist_group([*shared, item.nodeid.split("::")[0]][0]))
-
-
 @dataclass
 class Warehouse:
     """A lake and what dbt built from it."""

@@ -489,8 +489,8 @@ def test_no_zip_and_two_members(tmp_path: Path) -> None:
 def test_bad_rows_far_behind_disorder(tmp_path: Path, ending: str) -> None:
     """The first piece is out of order, so the sort is under way when the last one is refused."""
     rng = np.random.default_rng(9)
-    csv = csv_of(random_tape(rng, 300_000).iloc[::-1])
-    assert len(csv) > 16 << 20, "several pieces"
+    csv = csv_of(random_tape(rng, 400_000).iloc[::-1])
+    assert len(csv) > 20 << 20, "several pieces"
     with pytest.raises(Quarantine, match=r"unreadable CSV|is empty in 1 rows"):
         reduce(tmp_path, csv + ending.encode())
 

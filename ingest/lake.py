@@ -247,11 +247,15 @@ class Lake:
         try:
             for folder in (self.root, self.log_folder, self.tmp, self.quarantine):
                 folder.mkdir(parents=True, exist_ok=True)
-            for dataset in DATASETS.values():
-                path = self.partition(dataset.name, SCHEMA_PARTITION, SCHEMA_PARTITION)
-                if not path.exists() or pq.read_schema(path) != dataset.schema:
-                    write_parquet(path, dataset.schema.empty_table(), dataset)
-            held = self._origin(origin)
+            with contextlib.ExitStack() as held_locks:
+                for source in sorted({dataset.source for dataset in DATASETS.values()}):
+                    handle = held_locks.enter_context(self._lock_file(source).open("a+"))
+                    fcntl.flock(handle, fcntl.LOCK_SH)  # nobody cleans up meanwhile
+                for dataset in DATASETS.values():
+                    path = self.partition(dataset.name, SCHEMA_PARTITION, SCHEMA_PARTITION)
+                    if not path.exists() or pq.read_schema(path) != dataset.schema:
+                        write_parquet(path, dataset.schema.empty_table(), dataset)
+                held = self._origin(origin)
         except OSError as error:
             raise UsageError(
                 f"cannot write the lake {self.root}: {error.strerror}; set PERP_LAKE to a folder "
@@ -272,13 +276,16 @@ class Lake:
     @contextmanager
     def shared(self, source: str) -> Iterator[Claims]:
         """Work on a source beside other processes; one that is alone cleans up first."""
-        with (self.log_folder / f"{source}.lock").open("a+") as handle:
+        with self._lock_file(source).open("a+") as handle:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._clean(source)
             fcntl.flock(handle, fcntl.LOCK_SH)
             with contextlib.closing(Claims(self.log_folder / f"{source}.claims")) as claims:
                 yield claims
+
+    def _lock_file(self, source: str) -> Path:
+        return self.log_folder / f"{source}.lock"
 
     def _clean(self, source: str) -> None:
         """Remove what killed writers left behind, but for what the next run can use."""

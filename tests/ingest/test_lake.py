@@ -21,6 +21,7 @@ from ingest.lake import (
     LandingLog,
     LandingRecord,
     LandingState,
+    temporary,
     write_parquet,
 )
 
@@ -144,6 +145,21 @@ def test_only_a_process_that_is_alone_cleans_up(tmp_path):
             assert stray.exists(), "it may be the other one's"
     with lake.shared("vision"):
         assert not stray.exists()
+
+
+def test_a_lake_is_not_cleaned_while_another_process_prepares_it(tmp_path, monkeypatch):
+    """Two processes that start on a new lake at once: what one is writing, the other leaves."""
+    lake = prepared(tmp_path)
+    lake.partition("klines_1m", SCHEMA_PARTITION, SCHEMA_PARTITION).unlink()
+
+    def write(path: Path, *_: object) -> None:
+        half = temporary(path)
+        half.write_bytes(b"half")
+        with lake.shared("vision"):
+            assert half.exists()
+
+    monkeypatch.setattr("ingest.lake.write_parquet", write)
+    lake.prepare("sandbox")
 
 
 def test_a_record_is_newer_than_the_one_it_follows_whoever_wrote_that(tmp_path):

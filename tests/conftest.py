@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -60,13 +63,27 @@ class Warehouse:
         return frames
 
 
+@contextmanager
+def built_once(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Folder that the processes of one test run share; one at a time looks whether it is there."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield shared / name
+
+
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """What `make warehouse` leaves: ingested, corrected upstream, ingested again, built, tested."""
-    folder = tmp_path_factory.mktemp("sandbox")
-    exchange = folder / "exchange"
-    warehouse = Warehouse(folder / "lake", folder / "w.duckdb", exchange=exchange)
-    warehouse.output = make_sandbox(warehouse, exchange)
+    with built_once(tmp_path_factory, "sandbox") as folder:
+        printed = folder / "printed.txt"
+        exchange = folder / "exchange"
+        warehouse = Warehouse(folder / "lake", folder / "w.duckdb", exchange=exchange)
+        if not printed.exists():
+            folder.mkdir(exist_ok=True)
+            printed.write_text(make_sandbox(warehouse, exchange))
+        warehouse.output = printed.read_text()
     return warehouse
 
 

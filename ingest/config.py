@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from ingest.errors import UsageError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+API_URL = "https://fapi.binance.com"
+STREAM_URL = "wss://fstream.binance.com"
+TARDIS_URL = "https://datasets.tardis.dev"
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,9 @@ class Config:
     warehouse: Path  # PERP_WAREHOUSE
     archive_url: str  # PERP_ARCHIVE_URL
     listing_url: str  # PERP_ARCHIVE_LISTING_URL
+    api_url: str = API_URL  # PERP_API_URL
+    stream_url: str = STREAM_URL  # PERP_STREAM_URL
+    tardis_url: str = TARDIS_URL  # PERP_TARDIS_URL
 
     @classmethod
     def from_env(
@@ -30,6 +36,9 @@ class Config:
         warehouse: Path | None = None,
         archive_url: str | None = None,
         archive_listing_url: str | None = None,
+        api_url: str | None = None,
+        stream_url: str | None = None,
+        tardis_url: str | None = None,
     ) -> Config:
         """What is given wins over the environment, and that over the defaults.
 
@@ -45,12 +54,15 @@ class Config:
                 archive_listing_url,
                 "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
             ),
+            api_url=_checked("PERP_API_URL", api_url, API_URL),
+            stream_url=_checked("PERP_STREAM_URL", stream_url, STREAM_URL, ("ws", "wss")),
+            tardis_url=_checked("PERP_TARDIS_URL", tardis_url, TARDIS_URL),
         )
 
-    @property
-    def origin(self) -> str:
-        """``sandbox`` for a loopback archive, else ``exchange``; a lake holds only one of them."""
-        return "sandbox" if is_loopback(self.archive_url) else "exchange"
+
+def origin(url: str) -> str:
+    """``sandbox`` for an address of this machine, else ``exchange``; a lake holds only one."""
+    return "sandbox" if is_loopback(url) else "exchange"
 
 
 def is_loopback(url: str) -> bool:
@@ -71,13 +83,17 @@ def _path(variable: str, default: str) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _checked(variable: str, given: str | None, default: str) -> str:
+def _checked(
+    variable: str, given: str | None, default: str, schemes: tuple[str, str] = ("http", "https")
+) -> str:
+    """An address without its last slash; ``schemes`` are the plain and the encrypted one."""
     url = (given or os.environ.get(variable) or default).rstrip("/")
     parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise UsageError(f"{variable}={url!r} is not a web address; use https://host[/path]")
-    if parts.scheme == "http" and not is_loopback(url):
+    plain, encrypted = schemes
+    if not parts.hostname or parts.scheme not in schemes:
+        raise UsageError(f"{variable}={url!r} is not an address; use {encrypted}://host[/path]")
+    if parts.scheme == plain and not is_loopback(url):
         raise UsageError(
-            f"{variable}={url!r} is not encrypted; use https:// (http is for loopback)"
+            f"{variable}={url!r} is not encrypted; use {encrypted}:// ({plain} is for loopback)"
         )
     return url

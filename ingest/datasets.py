@@ -1,8 +1,9 @@
 """The dataset registry: the single place that says what a dataset is.
 
-For every dataset it holds the archive directory and cadences, the columns of the upstream CSV by
-position, the header lines seen in the wild, the lake schema, the natural key and the grain.
-Planning, parsing, the lake, the sandbox, the dbt source checks and the docs read it from here.
+For every dataset it holds the lake schema, the natural key and the grain; for those of the archive
+also its directory and cadences, the columns of the upstream CSV by position and the header lines
+seen in the wild. Planning, parsing, the lake, the sandbox, the dbt source checks and the docs read
+it from here.
 """
 
 from __future__ import annotations
@@ -39,22 +40,24 @@ class Field:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One lake dataset of the archive and the upstream files that it is made from.
+    """One lake dataset, and where it comes from the archive, the files that it is made from.
 
     Args:
         name: lake name, e.g. ``klines_1m``.
+        source: folder of the lake, named after where the data comes from.
+        time_column: lake column that orders rows and places them in a period.
+        grain_minutes: expected spacing of rows, or None for event data.
+        unique_key: rows are unique by ``time_column``; else only fully equal rows are duplicates.
+        stored: lake schema, where the lake keeps something else than the CSV's rows.
+        key: columns that tell a row from others, where that is not ``time_column`` alone.
         archive_name: directory in the archive, e.g. ``klines``.
         interval: interval directory and file-name part, or None where the archive has none.
         cadences: which archive trees carry it.
         fields: CSV columns in file order.
         headers: accepted header lines; a file may also have none.
-        time_column: lake column that orders rows and places them in a period.
-        grain_minutes: expected spacing of rows, or None for event data.
-        unique_key: rows are unique by ``time_column``; else only fully equal rows are duplicates.
         keep_position: store the date of the upstream daily file and the row's position in it.
         per_pair: the archive names the pair, not the contract.
         extra_prefixes: further prefixes that hold daily files, with ``{symbol}`` to fill in.
-        stored: lake schema, where the lake keeps something else than the CSV's rows.
         made_with: dataset whose landing writes this one too; it has no files of its own.
         optional: written only on request.
         period_slack_minutes: how far past its period a file's rows may reach.
@@ -62,23 +65,24 @@ class Dataset:
     """
 
     name: str
-    archive_name: str
-    interval: str | None
-    cadences: tuple[Cadence, ...]
-    fields: tuple[Field, ...]
-    headers: tuple[tuple[str, ...], ...]
     time_column: str
-    grain_minutes: int | None
-    unique_key: bool
+    source: str = "vision"
+    grain_minutes: int | None = None
+    unique_key: bool = False
+    stored: pa.Schema | None = None
+    key: tuple[str, ...] = ()
+    archive_name: str = ""
+    interval: str | None = None
+    cadences: tuple[Cadence, ...] = ()
+    fields: tuple[Field, ...] = ()
+    headers: tuple[tuple[str, ...], ...] = ()
     keep_position: bool = False
     per_pair: bool = False
     extra_prefixes: tuple[str, ...] = ()
-    stored: pa.Schema | None = None
     made_with: str | None = None
     optional: bool = False
     period_slack_minutes: int = 0
     max_csv_bytes: int = 64 << 20
-    source: str = "vision"
 
     @property
     def schema(self) -> pa.Schema:
@@ -237,7 +241,7 @@ def _bars(name: str, archive_name: str, interval: str) -> Dataset:
     )
 
 
-_DATASETS = (
+_ARCHIVED = (
     *(
         _bars(name, archive_name, interval)
         for name, archive_name in (
@@ -337,11 +341,6 @@ _DATASETS = (
     ),
     Dataset(
         name="agg_trade_sizes_1h",
-        archive_name="aggTrades",
-        interval=None,
-        cadences=(),
-        fields=(),
-        headers=(),
         time_column="hour_ts",
         grain_minutes=None,
         unique_key=False,
@@ -350,11 +349,7 @@ _DATASETS = (
     ),
     Dataset(
         name="agg_trades",
-        archive_name="aggTrades",
-        interval=None,
-        cadences=(),
         fields=_TICK_FIELDS,
-        headers=(),
         time_column="transact_time",
         grain_minutes=None,
         unique_key=False,
@@ -363,16 +358,259 @@ _DATASETS = (
     ),
 )  # fmt: skip
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in _DATASETS}
+MARKET = "_market"  # stands for all contracts: partitions and feeds of the whole market
+
+_NUMBER = pa.float64()
+_TEXT = pa.string()
+
+
+def _pulled(
+    name: str,
+    time_column: str,
+    columns: dict[str, pa.DataType],
+    *,
+    grain_minutes: int | None = None,
+    nullable: tuple[str, ...] = (),
+) -> Dataset:
+    """A series that the API answers with, one row a time."""
+    return Dataset(
+        name=name,
+        source="api",
+        time_column=time_column,
+        grain_minutes=grain_minutes,
+        unique_key=True,
+        key=(time_column,),
+        stored=_schema({time_column: TIMESTAMP, **columns}, nullable),
+    )
+
+
+def _snapshot(
+    name: str, columns: dict[str, pa.DataType], *, nullable: tuple[str, ...] = ()
+) -> Dataset:
+    """A state of the whole market, one row a contract and look; its symbol is ``MARKET``."""
+    return Dataset(
+        name=name,
+        source="api",
+        time_column="snapshot_time",
+        key=("snapshot_time", "contract"),
+        stored=_schema({"snapshot_time": TIMESTAMP, "contract": _TEXT, **columns}, nullable),
+    )
+
+
+def _ratio(name: str) -> Dataset:
+    columns = {"long_short_ratio": _NUMBER, "long_share": _NUMBER, "short_share": _NUMBER}
+    return _pulled(name, "timestamp", columns, grain_minutes=5, nullable=tuple(columns))
+
+
+def _events(
+    source: str,
+    name: str,
+    time_column: str,
+    columns: dict[str, pa.DataType],
+    key: tuple[str, ...],
+    nullable: tuple[str, ...] = (),
+) -> Dataset:
+    """Events of one contract or, under the symbol ``MARKET``, of many; ``contract`` says whose."""
+    return Dataset(
+        name=name,
+        source=source,
+        time_column=time_column,
+        key=key,
+        stored=_schema({"contract": _TEXT, **columns}, nullable),
+    )
+
+
+_ORDER = {
+    "side": _TEXT,  # SELL closes a long, BUY closes a short
+    "order_type": _TEXT,
+    "time_in_force": _TEXT,
+    "original_quantity": _NUMBER,
+    "price": _NUMBER,
+    "average_price": _NUMBER,
+    "order_status": _TEXT,
+    "last_fill_quantity": _NUMBER,
+    "accumulated_fill_quantity": _NUMBER,
+}
+
+_LIVE = (
+    *(
+        Dataset(
+            name=d.name,
+            source="api",
+            time_column="open_time",
+            grain_minutes=d.grain_minutes,
+            unique_key=True,
+            key=("open_time",),
+            stored=d.schema,
+        )
+        for d in _ARCHIVED
+        if d.name.endswith(("klines_1m", "klines_1h"))
+    ),
+    _pulled(
+        "funding_rate",
+        "funding_time",
+        {"funding_rate": _NUMBER, "mark_price": _NUMBER, "rate_type": _TEXT},
+        nullable=("mark_price", "rate_type"),
+    ),
+    _pulled(
+        "open_interest_5m",
+        "timestamp",
+        {"sum_open_interest": _NUMBER, "sum_open_interest_value": _NUMBER},
+        grain_minutes=5,
+        nullable=("sum_open_interest", "sum_open_interest_value"),
+    ),
+    _ratio("top_position_ratio_5m"),
+    _ratio("top_account_ratio_5m"),
+    _ratio("global_account_ratio_5m"),
+    _pulled(
+        "taker_ratio_5m",
+        "timestamp",
+        {"buy_sell_ratio": _NUMBER, "buy_volume": _NUMBER, "sell_volume": _NUMBER},
+        grain_minutes=5,
+        nullable=("buy_sell_ratio", "buy_volume", "sell_volume"),
+    ),
+    _snapshot(
+        "exchange_info",
+        {
+            "pair": _TEXT,
+            "contract_type": _TEXT,
+            "status": _TEXT,
+            "onboard_date": TIMESTAMP,
+            "delivery_date": TIMESTAMP,
+            "base_asset": _TEXT,
+            "quote_asset": _TEXT,
+            "margin_asset": _TEXT,
+            "underlying_type": _TEXT,
+            "underlying_sub_type": _TEXT,  # several are joined with commas
+            "tick_size": _NUMBER,
+            "lot_size": _NUMBER,
+            "min_notional": _NUMBER,
+            "liquidation_fee": _NUMBER,
+            "market_take_bound": _NUMBER,
+        },
+        nullable=(
+            "onboard_date",
+            "delivery_date",
+            "underlying_type",
+            "underlying_sub_type",
+            "tick_size",
+            "lot_size",
+            "min_notional",
+            "liquidation_fee",
+            "market_take_bound",
+        ),
+    ),
+    _snapshot(
+        "funding_info",
+        {"funding_interval_hours": pa.int64(), "rate_cap": _NUMBER, "rate_floor": _NUMBER},
+        nullable=("rate_cap", "rate_floor"),
+    ),
+    _snapshot(
+        "premium_index",
+        {
+            "time": TIMESTAMP,
+            "mark_price": _NUMBER,
+            "index_price": _NUMBER,
+            "estimated_settle_price": _NUMBER,
+            "last_funding_rate": _NUMBER,
+            "interest_rate": _NUMBER,
+            "next_funding_time": TIMESTAMP,
+        },
+        nullable=(
+            "mark_price",
+            "index_price",
+            "estimated_settle_price",
+            "last_funding_rate",
+            "interest_rate",
+            "next_funding_time",
+        ),
+    ),
+    _snapshot("open_interest", {"time": TIMESTAMP, "open_interest": _NUMBER}),
+    _events(
+        "tardis",
+        "liquidations",
+        "local_timestamp",
+        {
+            "timestamp": TIMESTAMP,
+            "local_timestamp": TIMESTAMP,
+            "id": _TEXT,
+            "side": _TEXT,  # buy: a short was liquidated
+            "price": _NUMBER,
+            "amount": _NUMBER,
+        },
+        key=("contract", "timestamp", "local_timestamp", "id", "side", "price", "amount"),
+        nullable=("id",),
+    ),
+    _events(
+        "tardis",
+        "derivative_ticker",
+        "local_timestamp",
+        {
+            "timestamp": TIMESTAMP,
+            "local_timestamp": TIMESTAMP,
+            "funding_timestamp": TIMESTAMP,
+            "funding_rate": _NUMBER,  # the running estimate of the next settlement
+            "predicted_funding_rate": _NUMBER,
+            "open_interest": _NUMBER,
+            "last_price": _NUMBER,
+            "index_price": _NUMBER,
+            "mark_price": _NUMBER,
+        },
+        key=(),
+        nullable=(
+            "funding_timestamp",
+            "funding_rate",
+            "predicted_funding_rate",
+            "open_interest",
+            "last_price",
+            "index_price",
+            "mark_price",
+        ),
+    ),
+    _events(
+        "stream",
+        "liquidations",
+        "receive_time",
+        {
+            "receive_time": TIMESTAMP,
+            "event_time": TIMESTAMP,
+            "trade_time": TIMESTAMP,
+            **_ORDER,
+            "connection": _TEXT,  # which connection of which recorder brought it
+        },
+        key=("contract", "side", "trade_time", "original_quantity", "price"),
+    ),
+    _events(
+        "import",
+        "liquidations",
+        "trade_time",
+        {"trade_time": TIMESTAMP, **_ORDER, "stated_value": _NUMBER, "file": _TEXT},
+        key=("contract", "side", "trade_time", "original_quantity", "price"),
+        nullable=("average_price", "stated_value"),
+    ),
+)
+
+VISION: dict[str, Dataset] = {d.name: d for d in _ARCHIVED}
+API: dict[str, Dataset] = {d.name: d for d in _LIVE if d.source == "api"}
+TARDIS: dict[str, Dataset] = {d.name: d for d in _LIVE if d.source == "tardis"}
+STREAM: dict[str, Dataset] = {d.name: d for d in _LIVE if d.source == "stream"}
+IMPORT: dict[str, Dataset] = {d.name: d for d in _LIVE if d.source == "import"}
+SOURCES: dict[str, dict[str, Dataset]] = {
+    "vision": VISION,
+    "api": API,
+    "tardis": TARDIS,
+    "stream": STREAM,
+    "import": IMPORT,
+}
 
 
 def own_files() -> list[str]:
     """Datasets that the archive has files of; the others are made with one of these."""
-    return [d.name for d in _DATASETS if d.made_with is None]
+    return [d.name for d in _ARCHIVED if d.made_with is None]
 
 
 def made_with(dataset: str, *, optional: bool) -> tuple[str, ...]:
     """Further datasets that the landing of ``dataset`` writes."""
     return tuple(
-        d.name for d in _DATASETS if d.made_with == dataset and (optional or not d.optional)
+        d.name for d in _ARCHIVED if d.made_with == dataset and (optional or not d.optional)
     )

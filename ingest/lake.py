@@ -22,7 +22,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.datasets import DATASETS, Dataset
+from ingest.datasets import SOURCES, Dataset
 from ingest.errors import PerpError, UsageError
 from ingest.names import decode_symbol, encode_symbol
 
@@ -92,6 +92,7 @@ class LandingRecord:
     deficient_days: list[str] = field(default_factory=list)  # days short in the monthly file
     uncovered_days: list[str] = field(default_factory=list)  # days of ticks that no file holds
     made_from: str | None = None  # versions of the files, where another record lists them
+    covered: list[tuple[str, str]] = field(default_factory=list)  # spans [from, to) known whole
     parquet_bytes: int | None = None
     parquet_sha256: str | None = None
     parser_version: int = PARSER_VERSION
@@ -103,6 +104,11 @@ class LandingRecord:
     def key(self) -> Key:
         """(dataset, symbol, month)."""
         return self.dataset, self.symbol, self.month
+
+    @property
+    def spec(self) -> Dataset:
+        """The registry's entry of its dataset."""
+        return SOURCES[self.source][self.dataset]
 
     @property
     def versions(self) -> str:
@@ -171,10 +177,10 @@ class LandingLog:
 
 
 class LandingState:
-    """The newest record of every partition, kept up to date with what other processes append."""
+    """The newest record of every partition of a source, kept up to date with what is appended."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, source: str) -> None:
+        self._folder, self._source = folder, source
         self._read_to: dict[Path, int] = {}
         self.records: dict[Key, LandingRecord] = {}
 
@@ -188,7 +194,7 @@ class LandingState:
 
     def new_records(self) -> Iterator[LandingRecord]:
         """Records appended since the last look, oldest first; a torn last line is not a record."""
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob(f"*-{self._source}.jsonl")):
             read_to = self._read_to.get(path, 0)
             if path.stat().st_size == read_to:
                 continue
@@ -243,8 +249,11 @@ class Lake:
         self.quarantine = root / "_quarantine"
         self.raw = root / "_raw"
 
-    def prepare(self, origin: str) -> None:
+    def prepare(self, origin: str | None) -> None:
         """Create what every lake has: folders, origin, one zero-row file per dataset.
+
+        Args:
+            origin: where the data to land comes from; None for local files, which do not say.
 
         Raises UsageError if the lake cannot be written or holds data of another origin.
         """
@@ -252,11 +261,11 @@ class Lake:
             for folder in (self.root, self.log_folder, self.tmp, self.quarantine):
                 folder.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as held_locks:
-                for source in sorted({dataset.source for dataset in DATASETS.values()}):
+                for source in SOURCES:
                     handle = held_locks.enter_context(self._lock_file(source).open("a+"))
                     fcntl.flock(handle, fcntl.LOCK_SH)  # nobody cleans up meanwhile
-                for dataset in DATASETS.values():
-                    path = self.partition(dataset.name, SCHEMA_PARTITION, SCHEMA_PARTITION)
+                for dataset in (d for datasets in SOURCES.values() for d in datasets.values()):
+                    path = self.partition(dataset, SCHEMA_PARTITION, SCHEMA_PARTITION)
                     if not path.exists() or pq.read_schema(path) != dataset.schema:
                         write_parquet(path, dataset.schema.empty_table(), dataset)
                 held = self._origin(origin)
@@ -265,15 +274,17 @@ class Lake:
                 f"cannot write the lake {self.root}: {error.strerror}; set PERP_LAKE to a folder "
                 "that you can write"
             ) from error
-        if held != origin:
+        if origin and held != origin:
             raise UsageError(
                 f"the lake {self.root} holds {held} data and this run would land {origin} data; "
                 "set PERP_LAKE to another folder, or remove this one"
             )
 
-    def _origin(self, origin: str) -> str:
+    def _origin(self, origin: str | None) -> str | None:
         path = self.root / "_lake.json"
         if not path.exists():
+            if origin is None:
+                return None
             write_atomic(path, json.dumps({"origin": origin}).encode())
         return str(json.loads(path.read_text())["origin"])
 
@@ -300,15 +311,18 @@ class Lake:
         for path in self.log_folder.glob(f"*-{source}.jsonl"):
             _drop_torn_line(path)
 
-    def partition(self, dataset: str, symbol: str, month: str) -> Path:
+    def partition(self, dataset: Dataset, symbol: str, month: str) -> Path:
         """Path of a partition's file."""
-        source = DATASETS[dataset].source
-        folder = f"symbol={encode_symbol(symbol)}"
-        return self.root / source / dataset / folder / f"month={month}" / "data.parquet"
+        folder = self.root / dataset.source / dataset.name / f"symbol={encode_symbol(symbol)}"
+        return folder / f"month={month}" / "data.parquet"
 
-    def partitions(self, dataset: str) -> Iterator[tuple[str, str, Path]]:
+    def partition_of(self, record: LandingRecord) -> Path:
+        """Path of the file that a record tells of."""
+        return self.partition(record.spec, record.symbol, record.month)
+
+    def partitions(self, dataset: Dataset) -> Iterator[tuple[str, str, Path]]:
         """(symbol, month, path) of every partition file of a dataset."""
-        base = self.root / DATASETS[dataset].source / dataset
+        base = self.root / dataset.source / dataset.name
         for path in sorted(base.glob("symbol=*/month=*/data.parquet")):
             symbol = decode_symbol(path.parts[-3].removeprefix("symbol="))
             if symbol != SCHEMA_PARTITION:
@@ -316,7 +330,7 @@ class Lake:
 
     def is_intact(self, record: LandingRecord) -> bool:
         """True if the partition's file has the size that the log recorded and a Parquet footer."""
-        path = self.partition(*record.key)
+        path = self.partition_of(record)
         try:
             with path.open("rb") as handle:
                 size = handle.seek(0, os.SEEK_END)
@@ -325,13 +339,13 @@ class Lake:
         except OSError:
             return False
 
-    def state(self) -> dict[Key, LandingRecord]:
-        """The newest record of every partition, in the order of (writer, line)."""
-        return LandingState(self.log_folder).refresh()
+    def state(self, source: str) -> dict[Key, LandingRecord]:
+        """The newest record of every partition of a source."""
+        return LandingState(self.log_folder, source).refresh()
 
-    def history(self) -> Iterator[LandingRecord]:
-        """Every record of the log, oldest first."""
-        return LandingState(self.log_folder).new_records()
+    def history(self, source: str) -> Iterator[LandingRecord]:
+        """Every record of a source, oldest first."""
+        return LandingState(self.log_folder, source).new_records()
 
 
 def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, str]:

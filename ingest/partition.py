@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest import ticks
-from ingest.datasets import DATASETS, Dataset
+from ingest.datasets import VISION, Dataset
 from ingest.decode import decode, time_span
 from ingest.errors import Quarantine
 from ingest.lake import (
@@ -39,7 +39,7 @@ from ingest.names import days, month_bounds
 from ingest.progress import report
 
 LEADER, SIZES, TAPE = "agg_trades_1m", "agg_trade_sizes_1h", "agg_trades"
-_TIME_COLUMN = DATASETS[TAPE].schema.get_field_index("transact_time")
+_TIME_COLUMN = VISION[TAPE].schema.get_field_index("transact_time")
 _RESULT = b"perp"
 
 
@@ -65,7 +65,7 @@ def decode_file(
     Args:
         also: datasets that the same pass makes, besides ``dataset``.
     """
-    spec = DATASETS[dataset]
+    spec = VISION[dataset]
     result = DecodeResult(replace(record))
     record = result.record
     progress = functools.partial(report, zip_path.name, record.bytes or 0)
@@ -174,12 +174,12 @@ def assemble(
     more = [parts.table(record.dataset, day) for day in parts.fresh]
     if keep_days:
         held = parts.table(record.dataset, parts.held)
-        more.append(_of_days(held, DATASETS[record.dataset], keep_days))
+        more.append(_of_days(held, VISION[record.dataset], keep_days))
     if more:
         table, record.overlap_dropped, record.overlap_conflicts = _fill(
-            table, pa.concat_tables(more), DATASETS[record.dataset]
+            table, pa.concat_tables(more), VISION[record.dataset]
         )
-    record.gaps = _gaps(table, DATASETS[record.dataset])
+    record.gaps = _gaps(table, VISION[record.dataset])
     return [_commit(lake, record, table)]
 
 
@@ -203,7 +203,7 @@ class _Parts:
     def path(self, dataset: str, part: str) -> Path:
         """File of a part: a period, or ``held`` for the partition as it stands."""
         if part == self.held:
-            return self.lake.partition(dataset, self.record.symbol, self.record.month)
+            return self.lake.partition(VISION[dataset], self.record.symbol, self.record.month)
         return decoded(self.folder, part, dataset)
 
     def table(self, dataset: str, part: str) -> pa.Table:
@@ -215,14 +215,14 @@ class _Parts:
             return pa.ipc.open_file(source).read_all().replace_schema_metadata()
 
     def none(self, dataset: str) -> pa.Table:
-        return DATASETS[dataset].schema.empty_table()
+        return VISION[dataset].schema.empty_table()
 
 
 def _commit(lake: Lake, record: LandingRecord, table: pa.Table) -> LandingRecord:
-    dataset = DATASETS[record.dataset]
+    dataset = VISION[record.dataset]
     record.rows_out = table.num_rows
     record.first_time, record.last_time = time_span(table, dataset)
-    path = lake.partition(*record.key)
+    path = lake.partition_of(record)
     record.parquet_bytes, record.parquet_sha256 = write_parquet(path, table, dataset)
     return record
 
@@ -299,7 +299,7 @@ def damaged_days(minutes: pa.Table, period: str, today: date) -> list[str]:
     after = np.append(before[1:], 0)[: len(before)]
     bad = (inside + before + after + tape["n_bad"].to_numpy()) > 0
     damaged = {d.isoformat() for d in day.filter(pa.array(bad)).to_pylist()}
-    present = rows_by_day(tape, DATASETS[LEADER])
+    present = rows_by_day(tape, VISION[LEADER])
     return [d for d in _past_days(period, today) if d in damaged or d not in present]
 
 
@@ -337,9 +337,9 @@ def _assemble_ticks(parts: _Parts, also: Collection[str]) -> list[LandingRecord]
         chosen: list[pa.Table] = [parts.none(dataset)]
         for part in sorted(set(source.values())):
             own = [day for day, name in source.items() if name == part]
-            chosen.append(_of_days(parts.table(dataset, part), DATASETS[dataset], own))
+            chosen.append(_of_days(parts.table(dataset, part), VISION[dataset], own))
         whole = pa.concat_tables(chosen)
-        order = [(DATASETS[dataset].time_column, "ascending")]
+        order = [(VISION[dataset].time_column, "ascending")]
         return whole.sort_by([*order, *([("side", "ascending")] if dataset == SIZES else [])])
 
     minutes = compose(LEADER)
@@ -368,9 +368,9 @@ def _per_day(minutes: pa.Table, columns: tuple[str, ...]) -> dict[str, int]:
 
 def _commit_tape(parts: _Parts, source: dict[str, str]) -> LandingRecord:
     """Write the ticks themselves, day after day, in pieces."""
-    spec = DATASETS[TAPE]
+    spec = VISION[TAPE]
     record = _made_with(parts.record, TAPE)
-    path = parts.lake.partition(*record.key)
+    path = parts.lake.partition_of(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = temporary(path)
     record.rows_out = 0

@@ -21,8 +21,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from ingest.config import Config
-from ingest.datasets import DATASETS
+from ingest.config import Config, origin
+from ingest.datasets import VISION
 from ingest.errors import PerpError, Quarantine
 from ingest.lake import (
     Claims,
@@ -93,7 +93,7 @@ async def list_upstream(
     month = start.strftime("%Y-%m")
 
     async def one(dataset: str, symbol: str) -> Upstream:
-        spec = DATASETS[dataset]
+        spec = VISION[dataset]
         name_start = spec.file_name(symbol, "").removesuffix(".zip")
         found: dict[str, dict[str, RemoteFile]] = {"monthly": {}, "daily": {}}
         for cadence in spec.cadences:
@@ -132,7 +132,7 @@ async def _each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_onc
 
 async def known_symbols(archive: VisionArchive) -> set[str]:
     """Every contract that the archive has kline files for."""
-    spec = DATASETS["klines_1m"]
+    spec = VISION["klines_1m"]
     names: set[str] = set()
     for cadence in spec.cadences:
         names.update(await archive.folders(f"data/futures/um/{cadence}/{spec.archive_name}/"))
@@ -154,7 +154,7 @@ def ingest_archive(
     Raises UsageError or PerpError; failures of single files are in the summary and in the log.
     """
     lake = Lake(config.lake)
-    lake.prepare(config.origin)
+    lake.prepare(origin(config.archive_url))
     with lake.shared(SOURCE) as claims:
         return asyncio.run(
             _ingest(config, lake, claims, datasets, symbols, start, end, options, dry_run)
@@ -192,7 +192,7 @@ async def _ingest(
         planner = Planner(
             upstream, start, end, lake.is_intact, options.retry_quarantined, options.keep_ticks
         )
-        state = LandingState(lake.log_folder)
+        state = LandingState(lake.log_folder, SOURCE)
         plan = planner.plan(state.refresh())
         if dry_run:
             return plan, Summary(up_to_date=plan.up_to_date)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from ingest.datasets import DATASETS
+from ingest.datasets import SOURCES
 from ingest.lake import Lake, LandingRecord
 
 
 @dataclass
 class Holding:
-    """The state of one (dataset, symbol)."""
+    """The state of one (source, dataset, symbol)."""
 
+    source: str
     dataset: str
     symbol: str
     landed: list[str] = field(default_factory=list)  # months with a partition
@@ -25,31 +26,35 @@ class Holding:
 
 
 def holdings(lake: Lake) -> list[Holding]:
-    """State of every (dataset, symbol) on record, in order of dataset and symbol."""
-    by_pair: dict[tuple[str, str], list[LandingRecord]] = defaultdict(list)
-    for record in lake.state().values():
-        by_pair[record.dataset, record.symbol].append(record)
+    """State of every (source, dataset, symbol) on record, the archive first."""
     result = []
-    for (dataset, symbol), records in sorted(by_pair.items()):
-        holding = Holding(dataset, symbol)
-        records.sort(key=lambda r: r.month)
-        for record in records:
-            for file in [] if DATASETS[dataset].made_with else record.files:
-                if file.outcome == "quarantined":
-                    holding.quarantined.append(file.error or file.url)
-                elif file.outcome == "failed":
-                    holding.failed.append(file.error or file.url)
-            if record.parquet_bytes is None:
-                holding.missing[record.month] = record.status
-            elif not lake.is_intact(record):
-                holding.missing[record.month] = "damaged: the file differs from its log record"
-            else:
-                holding.landed.append(record.month)
-                holding.rows += record.rows_out
-                holding.bytes += record.parquet_bytes
-                holding.last_landing = max(holding.last_landing or "", record.landed_at)
-        result.append(holding)
+    for source in SOURCES:
+        by_pair: dict[tuple[str, str], list[LandingRecord]] = defaultdict(list)
+        for record in lake.state(source).values():
+            by_pair[record.dataset, record.symbol].append(record)
+        result += [_holding(lake, pair, records) for pair, records in sorted(by_pair.items())]
     return result
+
+
+def _holding(lake: Lake, pair: tuple[str, str], records: list[LandingRecord]) -> Holding:
+    holding = Holding(records[0].source, *pair)
+    records.sort(key=lambda r: r.month)
+    for record in records:
+        for file in [] if record.spec.made_with else record.files:
+            if file.outcome == "quarantined":
+                holding.quarantined.append(file.error or file.url)
+            elif file.outcome == "failed":
+                holding.failed.append(file.error or file.url)
+        if record.parquet_bytes is None:
+            holding.missing[record.month] = record.status
+        elif not lake.is_intact(record):
+            holding.missing[record.month] = "damaged: the file differs from its log record"
+        else:
+            holding.landed.append(record.month)
+            holding.rows += record.rows_out
+            holding.bytes += record.parquet_bytes
+            holding.last_landing = max(holding.last_landing or "", record.landed_at)
+    return holding
 
 
 def month_ranges(months: list[str]) -> str:

@@ -27,13 +27,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.datasets import (
-    DATASETS,
     LARGEST_SIZE_BIN,
     SIZE_BINS_PER_DECADE,
     SMALLEST_SIZE_BIN,
     TICK_MINUTES,
     TICK_SIZES,
     TIMESTAMP,
+    VISION,
 )
 from ingest.decode import epoch_unit, read_header
 from ingest.errors import PerpError, Quarantine
@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-TICKS = DATASETS["agg_trades"]
+TICKS = VISION["agg_trades"]
 MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
 SORT_MEMORY = "400MB"
 _PIECE_BYTES = 16 << 20
@@ -114,7 +114,7 @@ def reduce_zip(
         tally = replace(record, out_of_period_dropped=0, bad_rows=0, missing_ids=0)
         layers = _Accumulator(record.period)
         with contextlib.ExitStack() as stack:
-            member = stack.enter_context(open_member(path, DATASETS["agg_trades_1m"].max_csv_bytes))
+            member = stack.enter_context(open_member(path, VISION["agg_trades_1m"].max_csv_bytes))
             kept = stack.enter_context(_Keeper(keep)) if keep else None
             try:
                 for tape in read(member, tally, layers, scratch):
@@ -234,7 +234,7 @@ def _without_duplicates(
 
 def _read(member: CsvMember, tally: FileRecord) -> Iterator[Ticks]:
     """Rows of the period, in pieces and in file order; counts what it reads and leaves out."""
-    tally.header_present = read_header(member, DATASETS["agg_trades_1m"])
+    tally.header_present = read_header(member, VISION["agg_trades_1m"])
     tally.rows_in = 0
     start, end = (_epoch_us(day) for day in period_bounds(tally.period))
     for piece in member.lines(_PIECE_BYTES):

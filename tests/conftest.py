@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ingest.config import PROJECT_ROOT, Config
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.lake import Lake
 from ingest.run import Options, ingest_archive
 from ingest.sandbox.server import ArchiveServer
@@ -50,7 +50,7 @@ class Warehouse:
                 PROJECT_ROOT / "dbt_project/seeds/us_market_holidays.csv"
             )
         }
-        for name in (name for name in DATASETS if name != "agg_trades"):
+        for name in (name for name in VISION if name != "agg_trades"):
             glob = f"{self.lake}/vision/{name}/symbol=*/month=*/data.parquet"
             order = "file_date, file_row" if name == "metrics" else "1"
             frames[name] = duckdb.sql(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.lake import FileRecord, Lake, LandingLog, LandingRecord, write_parquet
 
 MINUTE = pd.Timedelta(minutes=1)
@@ -50,9 +50,9 @@ def land_partition(
     uncovered_days: Sequence[str] = (),
 ) -> None:
     """Write one partition and log it; columns that the dataset lacks are left out."""
-    spec = DATASETS[dataset]
+    spec = VISION[dataset]
     whole = rows.select(spec.schema.names).cast(spec.schema)
-    size, digest = write_parquet(lake.partition(dataset, symbol, month), whole, spec)
+    size, digest = write_parquet(lake.partition(spec, symbol, month), whole, spec)
     log.append(
         LandingRecord(
             "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",

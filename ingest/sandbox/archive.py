@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.sandbox.market import Contract, Market, Ohlc, draws, epoch_ms, simulate, within
 from ingest.sandbox.scenario import CONTRACTS, DECOYS, END, OUTAGE, START
 
@@ -191,7 +191,7 @@ class _Writer:
         days_late: int = 0,
     ) -> str:
         """Write a zip and its sidecar; returns the key."""
-        spec = DATASETS[dataset]
+        spec = VISION[dataset]
         body = content if isinstance(content, bytes) else _csv(content)
         if header:
             body = ",".join(spec.headers[0]).encode() + b"\n" + body

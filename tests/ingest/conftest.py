@@ -81,7 +81,7 @@ class Archive:
 
     def record(self, symbol: str = "BTCUSDT", month: str = "2024-01"):
         """Newest log record of a partition."""
-        return self.lake.state()["klines_1h", symbol, month]
+        return self.lake.state("vision")["klines_1h", symbol, month]
 
     def contents(self) -> dict[str, str]:
         """sha256 of every data file of the lake."""

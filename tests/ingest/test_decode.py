@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.decode import decode
 from ingest.errors import Quarantine
 from ingest.lake import FileRecord
@@ -41,7 +41,7 @@ def zipped(folder: Path, csv: str | bytes, name: str = "BTCUSDT-1m-2024-01.csv")
 
 def read(path: Path, dataset: str = "klines_1m", period: str = "2024-01"):
     record = FileRecord("https://example/file.zip", period, "landed")
-    table = decode(path, DATASETS[dataset], "BTCUSDT", record)
+    table = decode(path, VISION[dataset], "BTCUSDT", record)
     return table, record
 
 
@@ -89,7 +89,7 @@ def test_mark_price_columns_are_read_by_position(tmp_path):
     assert table["close"].to_pylist() == [-0.0001]
 
 
-METRICS_HEADER = ",".join(DATASETS["metrics"].headers[0])
+METRICS_HEADER = ",".join(VISION["metrics"].headers[0])
 
 
 def test_metrics_keep_position_and_empty_cells(tmp_path):
@@ -217,7 +217,7 @@ def test_bad_zip_is_refused(tmp_path, case):
 
 
 def test_bomb_is_refused_while_it_inflates(tmp_path):
-    path = zipped(tmp_path, b"\n" * (DATASETS["klines_1m"].max_csv_bytes + 1))
+    path = zipped(tmp_path, b"\n" * (VISION["klines_1m"].max_csv_bytes + 1))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(Quarantine, match="inflates to more than 67,108,864 bytes"):
         read(path)
@@ -277,7 +277,7 @@ def test_genuine_metrics_days_read_whole(tmp_path):
     counts = {}
     for path in sorted(tmp_path.rglob("*.zip")):
         record = FileRecord("u", path.stem[-10:], "landed")
-        decode(path, DATASETS["metrics"], "LINKUSDT", record)
+        decode(path, VISION["metrics"], "LINKUSDT", record)
         assert record.rows_out == record.rows_in
         counts[record.period] = record.rows_out
     assert len(counts) > 200
@@ -294,7 +294,7 @@ def test_genuine_spot_zips_verify_and_have_no_header():
     assert paths, f"no zips under {REAL}"
     for path in paths:
         record = FileRecord("u", path.stem[-10:], "landed")
-        table = decode(path, DATASETS["klines_1m"], "BTCUSDT", record)
+        table = decode(path, VISION["klines_1m"], "BTCUSDT", record)
         assert (table.num_rows, record.header_present, record.epoch_unit) == (1440, False, "ms")
         steps = {
             b - a

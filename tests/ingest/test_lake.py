@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.datasets import DATASETS
+from ingest.datasets import SOURCES, VISION
 from ingest.errors import UsageError
 from ingest.lake import (
     SCHEMA_PARTITION,
@@ -39,19 +39,19 @@ def some_record(month: str = "2024-01", status="landed") -> LandingRecord:
 
 def test_every_dataset_has_a_zero_row_file_with_its_schema(tmp_path):
     lake = prepared(tmp_path)
-    for name, dataset in DATASETS.items():
-        path = lake.partition(name, SCHEMA_PARTITION, SCHEMA_PARTITION)
+    for dataset in (d for datasets in SOURCES.values() for d in datasets.values()):
+        path = lake.partition(dataset, SCHEMA_PARTITION, SCHEMA_PARTITION)
         assert pq.read_schema(path) == dataset.schema
         assert pq.read_metadata(path).num_rows == 0
-        assert list(lake.partitions(name)) == []
+        assert list(lake.partitions(dataset)) == []
 
 
 def test_a_symbol_of_another_script_has_a_safe_path(tmp_path):
     lake = prepared(tmp_path)
-    path = lake.partition("klines_1m", "龙虾USDT", "2024-01")
+    path = lake.partition(VISION["klines_1m"], "龙虾USDT", "2024-01")
     assert str(path.relative_to(lake.root)).isascii()
-    write_parquet(path, DATASETS["klines_1m"].schema.empty_table(), DATASETS["klines_1m"])
-    assert [(s, m) for s, m, _ in lake.partitions("klines_1m")] == [("龙虾USDT", "2024-01")]
+    write_parquet(path, VISION["klines_1m"].schema.empty_table(), VISION["klines_1m"])
+    assert [(s, m) for s, m, _ in lake.partitions(VISION["klines_1m"])] == [("龙虾USDT", "2024-01")]
 
 
 def test_log_round_trip_and_newest_record_wins(tmp_path):
@@ -61,10 +61,10 @@ def test_log_round_trip_and_newest_record_wins(tmp_path):
     first.append(some_record(status="failed"))
     first.append(some_record("2024-02"))
     first.close(), second.close()
-    state = lake.state()
+    state = lake.state("vision")
     assert state["klines_1m", "龙虾USDT", "2024-01"].status == "quarantined", "the later writer"
     assert state["klines_1m", "龙虾USDT", "2024-02"].files[0].error == "a\nb"
-    assert len(list(lake.history())) == 3
+    assert len(list(lake.history("vision"))) == 3
 
 
 def test_a_torn_line_is_no_record_and_is_cut_by_the_next_writer(tmp_path):
@@ -76,7 +76,7 @@ def test_a_torn_line_is_no_record_and_is_cut_by_the_next_writer(tmp_path):
     whole = log.path.read_bytes()
     for cut in (1, 40, len(whole.splitlines(keepends=True)[1]) - 1):
         log.path.write_bytes(whole[:-cut])
-        assert [r.month for r in lake.history()] == ["2024-01"]
+        assert [r.month for r in lake.history("vision")] == ["2024-01"]
     with lake.shared("vision"):
         pass
     assert log.path.read_bytes() == whole.splitlines(keepends=True)[0]
@@ -91,8 +91,8 @@ def test_a_log_without_lines_leaves_no_file(tmp_path):
 def test_done_means_logged_size_and_footer(tmp_path):
     lake = prepared(tmp_path)
     record = some_record()
-    dataset = DATASETS["klines_1m"]
-    path = lake.partition(*record.key)
+    dataset = VISION["klines_1m"]
+    path = lake.partition_of(record)
     assert not lake.is_intact(record)
     record.parquet_bytes, _ = write_parquet(path, dataset.schema.empty_table(), dataset)
     assert lake.is_intact(record)
@@ -137,7 +137,9 @@ def test_a_claim_keeps_others_off_and_ends_with_its_process(tmp_path):
 
 def test_only_a_process_that_is_alone_cleans_up(tmp_path):
     lake = prepared(tmp_path)
-    stray = lake.partition("klines_1m", "BTCUSDT", "2024-01").with_name("data.parquet.123.tmp")
+    stray = lake.partition(VISION["klines_1m"], "BTCUSDT", "2024-01").with_name(
+        "data.parquet.123.tmp"
+    )
     stray.parent.mkdir(parents=True)
     with other_process("pass", lake):
         stray.write_bytes(b"half")
@@ -150,7 +152,7 @@ def test_only_a_process_that_is_alone_cleans_up(tmp_path):
 def test_a_lake_is_not_cleaned_while_another_process_prepares_it(tmp_path, monkeypatch):
     """Two processes that start on a new lake at once: what one is writing, the other leaves."""
     lake = prepared(tmp_path)
-    lake.partition("klines_1m", SCHEMA_PARTITION, SCHEMA_PARTITION).unlink()
+    lake.partition(VISION["klines_1m"], SCHEMA_PARTITION, SCHEMA_PARTITION).unlink()
 
     def write(path: Path, *_: object) -> None:
         half = temporary(path)
@@ -169,14 +171,14 @@ def test_a_record_is_newer_than_the_one_it_follows_whoever_wrote_that(tmp_path):
     second.append(failed)
     first.append(some_record("2024-02"))
     first.append(some_record(status="landed"), after=failed.log_seq)
-    assert lake.state()["klines_1m", "龙虾USDT", "2024-01"].status == "landed"
+    assert lake.state("vision")["klines_1m", "龙虾USDT", "2024-01"].status == "landed"
     assert len(list(lake.log_folder.glob("*.jsonl"))) == 3
     first.close(), second.close()
 
 
 def test_the_state_follows_what_others_append(tmp_path):
     lake = prepared(tmp_path)
-    state = LandingState(lake.log_folder)
+    state = LandingState(lake.log_folder, "vision")
     log = LandingLog(lake.log_folder, "vision")
     assert state.refresh() == {}
     log.append(some_record())
@@ -197,7 +199,7 @@ def test_one_lake_holds_one_market(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    dataset = DATASETS["klines_1m"]
+    dataset = VISION["klines_1m"]
     path = tmp_path / "data.parquet"
     write_parquet(path, dataset.schema.empty_table(), dataset)
     before = path.read_bytes()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.config import Config
-from ingest.datasets import DATASETS
+from ingest.datasets import SOURCES, VISION
 from ingest.errors import PerpError
 from ingest.sandbox import server as faults
 from tests.ingest.conftest import Archive, hour_bars, key
@@ -29,7 +29,7 @@ def test_a_month_lands_and_a_second_run_downloads_nothing(archive: Archive):
     assert file.etag
     assert file.last_modified
     assert file.url.endswith(BTC)
-    path = archive.lake.partition("klines_1h", "BTCUSDT", "2024-01")
+    path = archive.lake.partition(VISION["klines_1h"], "BTCUSDT", "2024-01")
     assert pq.read_metadata(path).num_rows == 744
 
     before, asked = archive.contents(), len(archive.server.downloads)
@@ -43,9 +43,9 @@ def test_a_month_lands_and_a_second_run_downloads_nothing(archive: Archive):
 def test_nothing_listed_is_a_fact(archive: Archive):
     archive.ingest(symbols=["NEWUSDT"])
     assert archive.record("NEWUSDT").status == "absent_upstream"
-    lines = len(list(archive.lake.history()))
+    lines = len(list(archive.lake.history("vision")))
     archive.ingest(symbols=["NEWUSDT"])
-    assert len(list(archive.lake.history())) == lines, "recorded once"
+    assert len(list(archive.lake.history("vision"))) == lines, "recorded once"
 
 
 def test_a_file_that_is_listed_but_gone_is_a_fact(archive: Archive):
@@ -115,7 +115,7 @@ def test_the_order_of_landing_leaves_no_trace(archive: Archive, tmp_path):
     )  # fmt: skip
     archive.ingest(start="2024-01-01", end="2024-03-31")
     assert archive.contents() == pieces
-    assert len(pieces) == 2 * 3 + len(DATASETS)
+    assert len(pieces) == 2 * 3 + sum(len(datasets) for datasets in SOURCES.values())
 
 
 def test_a_replaced_file_is_landed_again_and_both_editions_are_on_record(archive: Archive):
@@ -126,11 +126,14 @@ def test_a_replaced_file_is_landed_again_and_both_editions_are_on_record(archive
     summary = archive.ingest()
     assert dict(summary.partitions) == {"landed": 1}
     editions = [
-        f.sha256_actual for r in archive.lake.history() if r.symbol == "BTCUSDT" for f in r.files
+        f.sha256_actual
+        for r in archive.lake.history("vision")
+        if r.symbol == "BTCUSDT"
+        for f in r.files
     ]
     assert len(set(editions)) == 2
     assert editions[0] == first
-    path = archive.lake.partition("klines_1h", "BTCUSDT", "2024-01")
+    path = archive.lake.partition(VISION["klines_1h"], "BTCUSDT", "2024-01")
     assert set(pq.ParquetFile(path).read()["close"].to_pylist()) == {10.5}
 
 
@@ -292,7 +295,7 @@ def test_html_without_a_sidecar_is_not_taken_for_a_zip(archive: Archive):
 def test_a_damaged_partition_is_landed_again(archive: Archive):
     archive.ingest()
     before = archive.contents()
-    path = archive.lake.partition("klines_1h", "BTCUSDT", "2024-01")
+    path = archive.lake.partition(VISION["klines_1h"], "BTCUSDT", "2024-01")
     path.write_bytes(path.read_bytes()[:-100])
     archive.ingest()
     assert archive.contents() == before
@@ -320,7 +323,7 @@ def test_dry_run_lands_nothing(archive: Archive):
     plan, _ = archive.plan_and_ingest(["BTCUSDT"], "2024-01-01", "2024-01-31", dry_run=True)
     assert len(plan.tasks) == 1
     assert archive.server.downloads == []
-    assert archive.lake.state() == {}
+    assert archive.lake.state("vision") == {}
 
 
 def test_a_disk_that_is_full_stops_the_run_and_says_so(archive: Archive, monkeypatch):

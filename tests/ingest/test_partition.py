@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.lake import FileRecord, Lake, LandingRecord
 from ingest.partition import assemble, damaged_days, decode_file, decoded_before, short_days
 from tests.ingest.test_decode import bar, zipped
@@ -83,9 +83,9 @@ def test_gaps_count_missing_slots(tmp_path):
 
 def test_short_days_stop_at_today():
     whole = {"2024-02-01": 1440}
-    days = short_days(whole, DATASETS["klines_1m"], "2024-02", date(2024, 2, 4))
+    days = short_days(whole, VISION["klines_1m"], "2024-02", date(2024, 2, 4))
     assert days == ["2024-02-02", "2024-02-03"]
-    assert short_days({}, DATASETS["funding_rate"], "2024-02", date(2024, 3, 1)) == []
+    assert short_days({}, VISION["funding_rate"], "2024-02", date(2024, 3, 1)) == []
 
 
 # ----------------------------------------------------------------------------------------- ticks
@@ -109,7 +109,7 @@ def put(folder: Path, period: str, lines: list[str], also: Collection[str] = WIT
 
 
 def read(lake: Lake, dataset: str) -> pa.Table:
-    return pq.ParquetFile(lake.partition(dataset, "BTCUSDT", "2024-01")).read()
+    return pq.ParquetFile(lake.partition(VISION[dataset], "BTCUSDT", "2024-01")).read()
 
 
 def tape(lake: Lake) -> list[int]:
@@ -144,7 +144,7 @@ def test_a_month_of_ticks_from_days_has_the_same_bytes(tmp_path):
     land_ticks(lake, tmp_path, fresh=days.keys() - some, keep=some)
     for dataset in ("agg_trades_1m", "agg_trade_sizes_1h", "agg_trades"):
         month, by_day, grown = (
-            Lake(tmp_path / n).partition(dataset, "BTCUSDT", "2024-01").read_bytes()
+            Lake(tmp_path / n).partition(VISION[dataset], "BTCUSDT", "2024-01").read_bytes()
             for n in ("month", "days", "grown")
         )
         assert month == by_day == grown, dataset

@@ -103,7 +103,7 @@ def end(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def landings(lake: Path) -> Counter[tuple[str, str, str]]:
-    return Counter(r.key for r in Lake(lake).history() if r.status == "landed")
+    return Counter(r.key for r in Lake(lake).history("vision") if r.status == "landed")
 
 
 def wait_until(reached: Callable[[], bool], *running: subprocess.Popen[str]) -> None:
@@ -216,5 +216,5 @@ def test_an_interrupted_run_goes_on_with_the_files_it_had_not_read(ticks: Archiv
     end(start(ticks, lake, ("BNBUSDT",)))
     zips = [x for x in ticks.server.downloads[asked:] if x.endswith(".zip")]
     assert zips == [last]
-    record = Lake(lake).state()["agg_trades_1m", "BNBUSDT", "2024-01"]
+    record = Lake(lake).state("vision")["agg_trades_1m", "BNBUSDT", "2024-01"]
     assert len(record.files) == 4

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.errors import PerpError, Quarantine
 from ingest.lake import FileRecord
 from ingest.ticks import Layers, reduce_zip
@@ -25,7 +25,7 @@ from tests.mirror import put_zip, require_real_data
 from tests.reference import tick_minutes, trade_sizes
 from tests.reference.order_flow import sound_ticks
 
-NAMES = DATASETS["agg_trades"].schema.names
+NAMES = VISION["agg_trades"].schema.names
 HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker"
 OLD_HEADER = HEADER.replace("quantity", "qty")
 UNITS = {"ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
@@ -133,7 +133,7 @@ def check_layers(layers: Layers, frame: pd.DataFrame) -> None:
         "agg_trade_sizes_1h": (layers.sizes, trade_sizes(ticks)),
     }
     for name, (got, want) in tables.items():
-        assert got.schema == DATASETS[name].schema
+        assert got.schema == VISION[name].schema
         got.validate(full=True)
         assert got.num_rows == len(want), name
         for field in got.schema:
@@ -244,7 +244,7 @@ def test_kept_ticks(tmp_path: Path, order: str) -> None:
     path = tmp_path / "ticks.parquet"
     reduce(tmp_path, csv_of(frame), keep=path)
     got = pq.read_table(path)
-    assert got.schema.remove_metadata() == DATASETS["agg_trades"].schema
+    assert got.schema.remove_metadata() == VISION["agg_trades"].schema
     want = typed(frame.drop_duplicates("agg_trade_id").sort_values("agg_trade_id"))
     pd.testing.assert_frame_equal(typed(got.to_pandas()), want)
 
@@ -270,8 +270,8 @@ def test_one_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("csv", [HEADER, f"{HEADER}\n", f"{OLD_HEADER}\n", f"{HEADER}\r\n"])
 def test_a_header_alone_is_no_ticks(tmp_path: Path, csv: str) -> None:
     layers, record = reduce(tmp_path, csv.encode())
-    assert layers.minutes.equals(DATASETS["agg_trades_1m"].schema.empty_table())
-    assert layers.sizes.equals(DATASETS["agg_trade_sizes_1h"].schema.empty_table())
+    assert layers.minutes.equals(VISION["agg_trades_1m"].schema.empty_table())
+    assert layers.sizes.equals(VISION["agg_trade_sizes_1h"].schema.empty_table())
     assert (record.rows_in, record.rows_out, record.missing_ids) == (0, 0, 0)
     assert (record.header_present, record.first_time, record.last_time) == (True, None, None)
 

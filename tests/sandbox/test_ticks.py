@@ -14,15 +14,15 @@ import pandas as pd
 import pyarrow.csv as pacsv
 import pytest
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.sandbox.market import Contract, Market, Tape, epoch_ms, simulate
 from ingest.sandbox.scenario import CONTRACTS, SYMBOLS
 
 START = datetime(2024, 1, 1)
 PAUSE = (datetime(2024, 1, 2, 9), datetime(2024, 1, 3, 8))
 CONTRACT = Contract("BTCUSDT", 42_000, 1, 3, 4e6, thin=0.02, pause=PAUSE)
-TICKS = list(DATASETS["agg_trades_1m"].headers[0])
-BARS = [f.name for f in DATASETS["klines_1m"].fields]
+TICKS = list(VISION["agg_trades_1m"].headers[0])
+BARS = [f.name for f in VISION["klines_1m"].fields]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def market() -> Market:
 
 
 def path(archive: Path, symbol: str, period: str, dataset: str = "agg_trades_1m") -> Path:
-    spec = DATASETS[dataset]
+    spec = VISION[dataset]
     cadence = "monthly" if len(period) == 7 else "daily"
     return archive / spec.prefixes(cadence, symbol)[0] / spec.file_name(symbol, period)
 

@@ -11,6 +11,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from ingest.datasets import VISION
 from ingest.lake import Lake, LandingLog
 from tests.build import dbt, read, try_dbt
 from tests.conftest import Warehouse
@@ -161,7 +162,7 @@ def test_late_sizes_rebuild_their_month_and_the_next_one(grown: tuple[Path, Path
     lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
     shutil.copytree(grown[0], lake)
     shutil.copy(grown[1], warehouse)
-    path = Lake(lake).partition("agg_trade_sizes_1h", "BTCUSDT", "2024-01")
+    path = Lake(lake).partition(VISION["agg_trade_sizes_1h"], "BTCUSDT", "2024-01")
     sizes = duckdb.sql(
         f"""select hour_ts, side, list_transform(bin, lambda b: b + 7) as bin, n, quote
         from read_parquet('{path}', hive_partitioning = false) order by hour_ts, side"""

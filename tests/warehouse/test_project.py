@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ingest.config import PROJECT_ROOT
-from ingest.datasets import DATASETS, SIZE_BINS_PER_DECADE
+from ingest.datasets import SIZE_BINS_PER_DECADE, VISION
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,12 @@ def models(manifest: dict[str, Any], *folders: str) -> list[dict[str, Any]]:
 
 def test_sources_are_the_registry(manifest: dict[str, Any]):
     sources = {s["name"]: s for s in manifest["sources"].values() if s["source_name"] == "vision"}
-    assert sources.keys() == DATASETS.keys()
+    assert sources.keys() == VISION.keys()
     types = {"timestamp[us]": "timestamp", "double": "double", "int64": "bigint",
              "string": "string", "date32[day]": "date", "bool": "boolean",
              "list<item: int16>": "array<smallint>", "list<item: int64>": "array<bigint>",
              "list<item: double>": "array<double>"}  # fmt: skip
-    for name, dataset in DATASETS.items():
+    for name, dataset in VISION.items():
         declared = {c["name"]: c["data_type"] for c in sources[name]["columns"].values()}
         registry = {f.name: types[str(f.type)] for f in dataset.schema}
         assert declared == {"symbol": "string", "month": "string", **registry}, name
@@ -55,7 +55,7 @@ def test_the_datasets_seed_is_the_registry():
         rows = {r["dataset"]: r["slot_minutes"] for r in csv.DictReader(handle)}
     grains = {
         n: str(d.grain_minutes) if d.grain_minutes else ""
-        for n, d in DATASETS.items()
+        for n, d in VISION.items()
         if d.made_with is None  # has no files of its own
     }
     assert rows == grains

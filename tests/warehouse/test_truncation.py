@@ -10,7 +10,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from ingest.datasets import DATASETS
+from ingest.datasets import VISION
 from ingest.lake import Lake, write_parquet
 from tests.build import dbt, read
 from tests.conftest import Warehouse
@@ -44,15 +44,15 @@ def cut(source: Path, target: Path, moment: datetime) -> None:
     """Copy a lake without what was not yet known at ``moment``."""
     Lake(target).prepare("sandbox")
     shutil.copytree(source / "_log", target / "_log", dirs_exist_ok=True)
-    for name, dataset in DATASETS.items():
+    for name, dataset in VISION.items():
         known = KNOWN_AT.get(name, BAR_KNOWN_AT)
-        for symbol, month, path in Lake(source).partitions(name):
+        for symbol, month, path in Lake(source).partitions(dataset):
             table = duckdb.sql(
                 f"select * from read_parquet('{path}', hive_partitioning = false) "
                 f"where {known} <= '{moment}'"
             ).to_arrow_table()
             if table.num_rows:
-                goal = Lake(target).partition(name, symbol, month)
+                goal = Lake(target).partition(dataset, symbol, month)
                 write_parquet(goal, table.cast(dataset.schema), dataset)
 
 

@@ -1,0 +1,144 @@
+"""Add rows to a partition whose source answers in pieces: pulls, daily vendor files, recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingest.datasets import Dataset
+from ingest.decode import time_span
+from ingest.lake import Lake, LandingRecord, write_parquet
+
+Span = tuple[datetime, datetime]  # [from, to), naive UTC
+
+
+def merge_into(
+    lake: Lake,
+    record: LandingRecord,
+    rows: pa.Table,
+    *,
+    prefer: Literal["held", "new"],
+    replaced: pl.Expr | None = None,
+) -> LandingRecord:
+    """Write the partition of ``record`` with further rows, and complete the record.
+
+    Rows that agree in the dataset's key are one row; without a key all rows stay. The record
+    counts what was dropped: ``duplicates_dropped`` where all values agree, ``conflicts_dropped``
+    where they do not. Merging the same rows again changes nothing and counts nothing.
+
+    Args:
+        record: says which partition; its status, files and coverage are the caller's.
+        rows: in the dataset's schema, any order.
+        prefer: which of two rows with the same key stays; among equals the one earlier in time.
+        replaced: held rows for which this is true make way for the new ones.
+    """
+    spec = record.spec
+    path = lake.partition_of(record)
+    held = pq.read_table(path, partitioning=None) if path.exists() else spec.schema.empty_table()
+    held_frame, new_frame = _frame(held), _frame(rows.cast(spec.schema))
+    if replaced is not None:
+        held_frame = held_frame.filter(~replaced)
+    merged = pl.concat([held_frame, new_frame])
+    if spec.key:
+        merged, duplicates, conflicts = _distinct(spec, held_frame, new_frame, prefer)
+        record.duplicates_dropped += duplicates
+        record.conflicts_dropped += conflicts
+    order = [spec.time_column, *(c for c in spec.schema.names if c != spec.time_column)]
+    table = merged.sort(order, nulls_last=True).to_arrow().cast(spec.schema)
+    record.rows_in += rows.num_rows
+    record.rows_out = table.num_rows
+    record.first_time, record.last_time = time_span(table, spec)
+    record.parquet_bytes, record.parquet_sha256 = write_parquet(path, table, spec)
+    return record
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(table)
+
+
+def _distinct(
+    spec: Dataset, held: pl.DataFrame, new: pl.DataFrame, prefer: Literal["held", "new"]
+) -> tuple[pl.DataFrame, int, int]:
+    """One row per key; and how many equal and how many differing rows that has cost."""
+    # The very rows that are held have been merged before: no duplicates of them.
+    new = new.join(held, on=spec.schema.names, how="anti", nulls_equal=True)
+    rank = {"held": 0 if prefer == "held" else 1, "new": 1 if prefer == "held" else 0}
+    ranked = pl.concat(
+        [
+            held.with_columns(pl.lit(rank["held"]).alias("_rank")),
+            new.with_columns(pl.lit(rank["new"]).alias("_rank")),
+        ]
+    ).sort(["_rank", spec.time_column], maintain_order=True)
+    keys = list(spec.key)
+    chosen = ranked.unique(keys, keep="first", maintain_order=True)
+    values = [c for c in spec.schema.names if c not in ("receive_time", "connection")]
+    dropped = ranked.height - chosen.height
+    different = ranked.unique(values).height - chosen.height
+    return chosen.drop("_rank"), dropped - different, different
+
+
+def months_of(rows: pa.Table, spec: Dataset) -> dict[str, pa.Table]:
+    """Rows by the month (``YYYY-MM``) of the dataset's time column."""
+    frame = _frame(rows).with_columns(pl.col(spec.time_column).dt.strftime("%Y-%m").alias("_month"))
+    return {
+        str(month): part.drop("_month").to_arrow().cast(spec.schema)
+        for (month,), part in frame.group_by(["_month"], maintain_order=True)
+    }
+
+
+# --------------------------------------------------------------------------------------- coverage
+def union_spans(spans: Iterable[Span]) -> list[Span]:
+    """The same moments as few spans in order."""
+    result: list[Span] = []
+    for start, end in sorted(s for s in spans if s[0] < s[1]):
+        if result and start <= result[-1][1]:
+            result[-1] = result[-1][0], max(result[-1][1], end)
+        else:
+            result.append((start, end))
+    return result
+
+
+def without(spans: Iterable[Span], removed: Iterable[Span]) -> list[Span]:
+    """What of the spans lies outside the others."""
+    left = union_spans(spans)
+    for start, end in union_spans(removed):
+        left = [
+            piece
+            for a, b in left
+            for piece in ((a, min(b, start)), (max(a, end), b))
+            if piece[0] < piece[1]
+        ]
+    return left
+
+
+def clip(spans: Iterable[Span], start: datetime, end: datetime) -> list[Span]:
+    """What of the spans lies in [start, end)."""
+    return union_spans((max(a, start), min(b, end)) for a, b in spans)
+
+
+def to_log(spans: Sequence[Span]) -> list[tuple[str, str]]:
+    """Spans as the landing log writes them."""
+    return [(a.isoformat(), b.isoformat()) for a, b in spans]
+
+
+def from_log(covered: Sequence[Sequence[str]]) -> list[Span]:
+    """Inverse of ``to_log``."""
+    return [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in covered]
+
+
+def by_month(spans: Iterable[Span]) -> dict[str, list[Span]]:
+    """Spans cut at month ends, by month (``YYYY-MM``)."""
+    result: dict[str, list[Span]] = {}
+    for start, end in union_spans(spans):
+        while start < end:
+            following = (start.replace(day=1) + timedelta(days=32)).replace(
+                day=1, hour=0, minute=0, second=0, microsecond=0
+            )
+            result.setdefault(f"{start:%Y-%m}", []).append((start, min(end, following)))
+            start = following
+    return result

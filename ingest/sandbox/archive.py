@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ingest.datasets import VISION
-from ingest.sandbox.market import Contract, Market, Ohlc, draws, epoch_ms, simulate, within
+from ingest.sandbox.market import Contract, Market, Ohlc, epoch_ms, simulate, within
 from ingest.sandbox.scenario import CONTRACTS, DECOYS, END, OUTAGE, START
 
-VERSION = 3  # raise it when the content changes: an archive of another version is written anew
+VERSION = 4  # raise it when the content changes: an archive of another version is written anew
 SEED = 7
 MINUTE = 60_000
 HOUR = 3_600_000
@@ -492,19 +492,17 @@ def _write_liquidations(writer: _Writer, market: Market) -> None:
     """Snapshots of three days under the unadvertised prefix; every row is written twice."""
     price = 10**market.contract.price_decimals
     lot = 10**market.contract.lot_decimals
-    luck = draws(SEED, writer.symbol, "liquidation", len(market.minutes) // 1440)
+    orders = market.liquidations
     for day in (date(2024, 1, 8), date(2024, 1, 9), date(2024, 1, 10)):
-        chosen = np.flatnonzero(_span(market, day, day + timedelta(days=1)) & (luck > 2.2))
+        inside = within(orders.times, (_midnight(day), _midnight(day + timedelta(days=1))))
         lines = []
-        for i in chosen.tolist():
-            fell = market.close_ticks[i] < market.open_ticks[i]
-            size = max(int(market.lots[i]) // 400, 1) / lot
-            order = (market.low_ticks[i] if fell else market.high_ticks[i]) / price
-            average = market.quote[i] // market.lots[i] / price
-            time = int(market.minutes[i]) + int(abs(luck[i]) * 10_000)
+        for i in np.flatnonzero(inside).tolist():
+            side = "SELL" if orders.sold[i] else "BUY"
+            size = int(orders.lots[i]) / lot
             row = (
-                f"{time},{'SELL' if fell else 'BUY'},LIMIT,IOC,{size},{order},{average},FILLED,"
-                f"{size},{size}\n"
+                f"{orders.times[i]},{side},LIMIT,IOC,{size},{int(orders.price_ticks[i]) / price},"
+                f"{int(orders.average_ticks[i]) / price},FILLED,"
+                f"{int(orders.last_lots[i]) / lot},{size}\n"
             )
             lines += [row, row]
         writer.put("liquidation_snapshot", day.isoformat(), "".join(lines).encode(), prefix=1)

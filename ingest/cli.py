@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.config import Config
-from ingest.datasets import SOURCES, VISION, own_files
+from ingest.datasets import SOURCES, TARDIS, VISION, own_files
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
@@ -35,6 +35,7 @@ from ingest.run import Options, Summary, ingest_archive, known_symbols
 from ingest.sources.downloads import Failed, NotFound, Retry
 from ingest.sources.vision import VisionArchive
 from ingest.status import holdings, month_ranges
+from ingest.tardis import ingest_tardis
 from ingest.universe import default_symbols
 
 FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
@@ -84,6 +85,7 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             str,
             "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
         ),
+        "tardis_url": ("--tardis-url", str, "Address of Tardis's files [PERP_TARDIS_URL]."),
     }
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -130,13 +132,13 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
     return max(first, FIRST_DAY), last
 
 
-def _known_datasets(text: str | None) -> list[str]:
+def _known_datasets(text: str | None, known: Collection[str]) -> list[str]:
     names = _split(text)
     if names is None:
-        return list(VISION)
+        return list(known)
     for name in names:
-        if name not in VISION:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(VISION)}")
+        if name not in known:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(known)}")
     if not names:
         raise UsageError("--datasets is empty; leave it out for all")
     return names
@@ -153,7 +155,7 @@ def _on_record(text: str | None) -> set[str]:
 def _datasets_to_ingest(text: str | None) -> list[str]:
     if text is None:
         return own_files()
-    names = _known_datasets(text)
+    names = _known_datasets(text, VISION)
     for name in names:
         if leader := VISION[name].made_with:
             keep = " --keep-ticks" if VISION[name].optional else ""
@@ -234,6 +236,71 @@ def archive(
         print(json.dumps(_as_json(plan, summary, dry_run), ensure_ascii=False))
     elif dry_run:
         _show_plan(plan)
+    else:
+        show_summary(summary, config)
+    return 0 if summary.ok else 1
+
+
+@ingest.command()
+@click.option(
+    "--path", type=Path, help="Take the files from this folder, at any depth, and ask no server."
+)
+@click.option(
+    "--symbols",
+    help="Comma-separated contracts, and PERPETUALS for the file of all [default: all that the "
+    "folder holds; from the server PERPETUALS for liquidations, the universe seed for tickers].",
+)
+@click.option("--start", help="First day of arrival, YYYY-MM-DD [default: the beginning].")
+@click.option("--end", help="Last day of arrival, YYYY-MM-DD [default: yesterday].")
+@click.option("--datasets", help="liquidations, derivative_ticker or both [default: both].")
+@click.option("--connections", default=8, show_default=True, type=click.IntRange(1, 64))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--retry-quarantined", is_flag=True, help="Try quarantined files again.")
+@click.option("--dry-run", is_flag=True, help="Count the files and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "tardis_url")
+def tardis(
+    config: Config,
+    path: Path | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    workers: int,
+    attempts: int,
+    retry_quarantined: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Land day files of Tardis: liquidations and derivative tickers.
+
+    The first day of each month is free. Other days need a key, which is taken from the environment
+    variable TARDIS_API_KEY. Files that you have already are landed with --path: those that the
+    vendor's clients save, or the folders of its server.
+    """
+    first, last = _days(start, end)
+    names = _split(symbols)
+    if names == []:
+        raise UsageError("--symbols is empty; leave it out for the default")
+    summary = ingest_tardis(
+        config,
+        path=path,
+        datasets=_known_datasets(datasets, TARDIS),
+        symbols=names,
+        first=first,
+        last=last,
+        options=Options(connections, workers, Retry(attempts), False, retry_quarantined),
+        dry_run=dry_run,
+    )
+    if as_json:
+        print(json.dumps(asdict(summary), ensure_ascii=False))
+    elif dry_run:
+        print(
+            f"{summary.files['planned']} day files in {summary.partitions['planned']} partitions "
+            f"to look at; {summary.files['on record']} of them have landed"
+        )
     else:
         show_summary(summary, config)
     return 0 if summary.ok else 1

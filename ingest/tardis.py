@@ -52,7 +52,7 @@ from ingest.sources.downloads import (
     file_sha256,
     finish_part,
 )
-from ingest.sources.tardis import DayFile, TardisServer, lake_symbol, local_files
+from ingest.sources.tardis import DayFile, TardisClient, lake_symbol, local_files
 from ingest.tardis_csv import decode_day
 from ingest.universe import default_symbols
 
@@ -119,7 +119,7 @@ class _Local:
 class _Remote:
     """Files of the vendor's server; they go when they have been read, bad ones to quarantine."""
 
-    def __init__(self, server: TardisServer, lake: Lake) -> None:
+    def __init__(self, server: TardisClient, lake: Lake) -> None:
         self.server, self.lake = server, lake
 
     def has(self, file: DayFile) -> bool:
@@ -288,7 +288,7 @@ async def _ingest(
     ):
         if local is not None:
             return await _Runner(lake, _Local(local), options, log, progress).run(tasks, claims)
-        server = TardisServer(
+        server = TardisClient(
             config.tardis_url,
             connections=options.connections,
             retry=options.retry,
@@ -337,7 +337,7 @@ class _Runner:
         async def read(day: date) -> None:
             results[day] = await self._read(task.file(day), folder, held.editions(day))
 
-        await each(asked, read, len(asked))
+        await each(asked, read, self.options.connections)
 
         record = LandingRecord(SOURCE, *task.key, "landed")
         record.first_day, record.last_day = _asked(task.days, held.record)
@@ -408,7 +408,7 @@ class _Runner:
         except NotFound:
             record.outcome, record.error = "absent_upstream", "HTTP 404"
         except Failed as error:
-            record.error = f"{file.dataset} {file.symbol}: {error}"
+            record.error = f"{file.dataset} {file.vendor_symbol}: {error}"
         except (Quarantine, pa.ArrowException, ValueError) as error:
             record.outcome, record.error = "quarantined", f"{file.name}: {error}"
         else:

@@ -85,7 +85,7 @@ class Failed(Exception):
         self.attempts = attempts
 
 
-class FileServer:
+class FileClient:
     """Client of a server of files. Use as an async context manager.
 
     Args:

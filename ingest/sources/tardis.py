@@ -14,7 +14,7 @@ from ingest.config import TARDIS_URL, is_loopback
 from ingest.datasets import MARKET, TARDIS
 from ingest.errors import UsageError
 from ingest.names import check_symbol
-from ingest.sources.downloads import Failed, FileServer, Retry
+from ingest.sources.downloads import Failed, FileClient, Retry
 
 GROUP = "PERPETUALS"  # the vendor's name for all perpetuals together
 KEY_VARIABLE = "TARDIS_API_KEY"
@@ -37,18 +37,19 @@ class DayFile:
     day: date
 
     @property
-    def _vendor_symbol(self) -> str:
+    def vendor_symbol(self) -> str:
+        """The vendor's name for the contract, or for all of them."""
         return GROUP if self.symbol == MARKET else self.symbol
 
     @property
     def key(self) -> str:
         """Path below the server's address."""
-        return f"v1/binance-futures/{self.dataset}/{self.day:%Y/%m/%d}/{self._vendor_symbol}.csv.gz"
+        return f"v1/binance-futures/{self.dataset}/{self.day:%Y/%m/%d}/{self.vendor_symbol}.csv.gz"
 
     @property
     def name(self) -> str:
         """The name that the vendor's clients save it under."""
-        return f"binance-futures_{self.dataset}_{self.day}_{self._vendor_symbol}.csv.gz"
+        return f"binance-futures_{self.dataset}_{self.day}_{self.vendor_symbol}.csv.gz"
 
 
 def lake_symbol(text: str) -> str:
@@ -90,7 +91,7 @@ def _day_file(path: Path) -> DayFile | None:
         return None
 
 
-class TardisServer(FileServer):
+class TardisClient(FileClient):
     """Client of the vendor's file server. Use as an async context manager.
 
     The key of ``TARDIS_API_KEY`` goes to the vendor's own host, or to this machine, and to no

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -52,7 +52,13 @@ from ingest.sources.downloads import (
     file_sha256,
     finish_part,
 )
-from ingest.sources.tardis import DayFile, TardisClient, lake_symbol, local_files
+from ingest.sources.tardis import (
+    FIRST_RECORDED,
+    DayFile,
+    TardisClient,
+    lake_symbol,
+    local_files,
+)
 from ingest.tardis_csv import decode_day
 from ingest.universe import default_symbols
 
@@ -95,8 +101,8 @@ class _Files(Protocol):
 class _Local:
     """Files of a folder; they stay as they are."""
 
-    def __init__(self, paths: Mapping[DayFile, Path]) -> None:
-        self.paths = paths
+    def __init__(self, paths: Mapping[DayFile, Path], on_bytes: Callable[[int], None]) -> None:
+        self.paths, self.on_bytes = paths, on_bytes
 
     def has(self, file: DayFile) -> bool:
         return file in self.paths
@@ -110,10 +116,12 @@ class _Local:
         path = self.paths[file]
         record.bytes, record.sha256_actual = path.stat().st_size, await file_sha256(path)
         _refuse_known(record, known)
+        self.on_bytes(record.bytes)
         return path
 
     def put_away(self, file: DayFile, path: Path, record: FileRecord) -> None:
-        pass
+        if record.outcome == "quarantined":
+            record.error = f"{record.error}; it is {path}"
 
 
 class _Remote:
@@ -227,6 +235,7 @@ def ingest_tardis(
             and first <= file.day <= last
         ]
     else:
+        first = max(first, FIRST_RECORDED)
         wanted = [
             DayFile(dataset, symbol, first + timedelta(days=n))
             for dataset in datasets
@@ -287,7 +296,8 @@ async def _ingest(
         Progress("ingest", len(tasks), "partitions") as progress,
     ):
         if local is not None:
-            return await _Runner(lake, _Local(local), options, log, progress).run(tasks, claims)
+            files = _Local(local, progress.add_bytes)
+            return await _Runner(lake, files, options, log, progress).run(tasks, claims)
         server = TardisClient(
             config.tardis_url,
             connections=options.connections,
@@ -295,8 +305,8 @@ async def _ingest(
             on_bytes=progress.add_bytes,
         )
         async with server:
-            files = _Remote(server, lake)
-            return await _Runner(lake, files, options, log, progress).run(tasks, claims)
+            remote = _Remote(server, lake)
+            return await _Runner(lake, remote, options, log, progress).run(tasks, claims)
 
 
 class _Runner:
@@ -505,7 +515,8 @@ def _nothing_new(record: LandingRecord, held: LandingRecord | None) -> LandingRe
 
 def _is_news(record: LandingRecord, held: LandingRecord | None) -> bool:
     """Whether a record says anything that the one before did not; failures always do."""
-    if held is None or record.status in ("failed", "quarantined"):
+    troubles = ("failed", "quarantined")
+    if held is None or any(f.outcome in troubles and not f.carried for f in record.files):
         return True
 
     def facts(of: LandingRecord) -> list[object]:

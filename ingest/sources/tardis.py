@@ -17,6 +17,7 @@ from ingest.names import check_symbol
 from ingest.sources.downloads import Failed, FileClient, Retry
 
 GROUP = "PERPETUALS"  # the vendor's name for all perpetuals together
+FIRST_RECORDED = date(2019, 11, 17)
 KEY_VARIABLE = "TARDIS_API_KEY"
 
 _DATASETS = "|".join(TARDIS)

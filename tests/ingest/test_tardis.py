@@ -382,6 +382,15 @@ def test_a_known_bad_file_is_not_read_again_until_upstream_replaces_it(vendor: V
     assert [f.outcome for f in vendor.record().files] == ["landed", "landed"]
 
 
+def test_a_month_of_nothing_but_a_known_bad_file_is_recorded_once(vendor: Vendor):
+    vendor.put(JAN[1], packed(b"bad"))
+    vendor.ingest(JAN[1], JAN[1])
+    assert (vendor.record().status, vendor.record().parquet_bytes) == ("quarantined", None)
+    lines = len(list(vendor.lake.history("tardis")))
+    assert vendor.ingest(JAN[1], JAN[1]).up_to_date == 1
+    assert len(list(vendor.lake.history("tardis"))) == lines
+
+
 def test_a_bad_file_is_tried_again_on_request(vendor: Vendor):
     vendor.put(JAN[1], packed(b"x"))
     vendor.ingest()
@@ -701,6 +710,8 @@ def test_a_folder_of_both_layouts_lands_and_its_files_stay(vendor: Vendor, tmp_p
     )
     bad = folder / "binance-futures_liquidations_2024-01-03_BTCUSDT.csv.gz"
     assert vendor.record().files[-1].url == bad.as_uri()
+    assert summary.problems[0].endswith(f"begins with '<html>'; it is {bad}")
+    assert summary.bytes > 100
     assert list(vendor.lake.quarantine.rglob("*.gz")) == []
 
     again = vendor.ingest(last=JAN[30], symbols=None, datasets=both, path=folder)

@@ -6,13 +6,12 @@ Exit codes: 0 done, 1 some work failed, 2 the request cannot be carried out, 130
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
 import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -23,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.config import Config
-from ingest.datasets import SOURCES, VISION, own_files
+from ingest.datasets import API, SOURCES, VISION, Dataset, own_files
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
-from ingest.names import check_symbol
+from ingest.names import check_symbol, unknown_symbol
 from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
@@ -37,6 +36,7 @@ from ingest.status import holdings, month_ranges
 from ingest.universe import default_symbols
 
 FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
+API_DAYS = 30  # what the API's open interest and ratios reach back
 
 
 def main() -> None:
@@ -83,6 +83,7 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             str,
             "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
         ),
+        "api_url": ("--api-url", str, "Address of the exchange's API [PERP_API_URL]."),
     }
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -129,13 +130,24 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
     return max(first, FIRST_DAY), last
 
 
-def _known_datasets(text: str | None) -> list[str]:
+def _days_of_api(start: str | None, end: str | None) -> tuple[date, date | None]:
+    today = utc_today()
+    first = _day("--start", start) if start else today - timedelta(days=API_DAYS)
+    last = _day("--end", end) if end else None
+    if last and first > last:
+        raise UsageError(f"--end {last} is before --start {first}; swap them")
+    if first > today:
+        raise UsageError(f"--start {first} lies in the future")
+    return max(first, FIRST_DAY), last
+
+
+def _known_datasets(text: str | None, registry: Mapping[str, Dataset] = VISION) -> list[str]:
     names = _split(text)
     if names is None:
-        return list(VISION)
+        return list(registry)
     for name in names:
-        if name not in VISION:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(VISION)}")
+        if name not in registry:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(registry)}")
     if not names:
         raise UsageError("--datasets is empty; leave it out for all")
     return names
@@ -181,9 +193,7 @@ def _symbols(text: str | None, config: Config, retry: Retry) -> list[str]:
         ) from error
     for symbol in symbols:
         if symbol not in known:
-            near = difflib.get_close_matches(symbol, sorted(known), n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else "check its spelling"
-            raise UsageError(f"the archive has no contract {symbol}; {hint}")
+            raise unknown_symbol(symbol, known, "the archive has")
     return symbols
 
 
@@ -235,6 +245,78 @@ def archive(
         _show_plan(plan)
     else:
         show_summary(summary, config)
+    return 0 if summary.ok else 1
+
+
+@ingest.command()
+@click.option("--symbols", help="Comma-separated contracts [default: the universe seed].")
+@click.option("--start", help="First day, YYYY-MM-DD [default: 30 days ago].")
+@click.option("--end", help="Last day, YYYY-MM-DD [default: up to now].")
+@click.option("--datasets", help="Comma-separated datasets [default: all].")
+@click.option("--connections", default=4, show_default=True, type=click.IntRange(1, 16))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--overlap", is_flag=True, help="Ask for what the archive holds too, to compare.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "api_url")
+def api(
+    config: Config,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    attempts: int,
+    overlap: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Pull from the exchange's API what the archive lacks: the last hours, holes, snapshots.
+
+    Only what neither the archive nor an earlier pull has brought is asked for. Open interest and
+    ratios reach 30 days back. No key is needed.
+    """
+    from ingest.api import Options as PullOptions
+    from ingest.api import ingest_api
+
+    chosen = _split(symbols)
+    if chosen == []:
+        raise UsageError("--symbols is empty; leave it out to ingest the universe")
+    pulls, summary = ingest_api(
+        config,
+        _known_datasets(datasets, API),
+        [check_symbol(s) for s in chosen] if chosen else None,
+        *_days_of_api(start, end),
+        PullOptions(connections, Retry(attempts=attempts), overlap=overlap),
+        default_symbols=default_symbols(),
+        dry_run=dry_run,
+    )
+    if as_json:
+        tasks = [
+            {
+                "dataset": p.dataset,
+                "symbol": p.symbol,
+                "month": p.month,
+                "spans": [[a.isoformat(), b.isoformat()] for a, b in p.spans],
+            }
+            for p in pulls
+        ]
+        extra = {"tasks": tasks} if dry_run else {}
+        print(json.dumps({**extra, "planned": len(pulls), **asdict(summary)}, ensure_ascii=False))
+    elif dry_run:
+        for dataset, count in sorted(Counter(p.dataset for p in pulls).items()):
+            print(f"{dataset}: {count} partitions to ask for")
+        print(f"{len(pulls)} partitions, {sum(p.requests for p in pulls)} requests or more")
+    else:
+        counts = summary.partitions
+        print(
+            f"partitions: {counts['landed']} landed, {summary.by_others} left to other processes, "
+            f"{counts['failed']} failed; {summary.requests} requests in "
+            f"{duration(summary.seconds)}, {summary.rows:,} rows"
+        )
+        for problem in summary.problems:
+            print(f"  {problem}")
+        print(f"lake: {config.lake}    next: dbt build")
     return 0 if summary.ok else 1
 
 

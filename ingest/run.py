@@ -79,6 +79,7 @@ class Summary:
     problems: list[str] = field(default_factory=list)
     known_bad: int = 0
     by_others: int = 0  # landed by other perp processes meanwhile
+    requests: int = 0  # to an API
 
     @property
     def ok(self) -> bool:
@@ -110,11 +111,11 @@ async def list_upstream(
             upstream[pair] = await one(*pair)
             progress.finish_one()
 
-        await _each(pairs, work, archive.connections)
+        await each(pairs, work, archive.connections)
     return upstream
 
 
-async def _each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
+async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
     """Do the work for every item, some at once; the first error stops all and is raised."""
     queue = iter(items)
 
@@ -294,7 +295,7 @@ class _Runner:
             self.log.append(fact, after=fact.log_seq)
             self.summary.partitions[fact.status] += fact.parquet_bytes is None
         try:
-            await _each(plan.tasks, self._work, _CONCURRENT_PARTITIONS)
+            await each(plan.tasks, self._work, _CONCURRENT_PARTITIONS)
             if self.elsewhere:
                 self.progress.note(
                     f"{len(self.elsewhere)} partitions are being landed by other perp processes; "
@@ -303,7 +304,7 @@ class _Runner:
             while self.elsewhere:
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
                 waiting, self.elsewhere = self.elsewhere, []
-                await _each(waiting, self._work, _CONCURRENT_PARTITIONS)
+                await each(waiting, self._work, _CONCURRENT_PARTITIONS)
         finally:
             self.summary.seconds = self.progress.seconds
             self.summary.bytes = self.progress.bytes

@@ -1,8 +1,8 @@
 """Pull from the exchange's API what neither the archive nor an earlier pull has brought.
 
-A partition is a month of a series. What to ask for is the month, as far as it lies in the days asked
-for and in the past, without the moments that the archive's partition holds and without those that
-the API has answered for before.
+A partition is a month of a series. What to ask for is the month, as far as it lies in the days
+asked for and in the past, without the moments that the archive's partition holds and without those
+that the API has answered for before.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from ingest.sources.vision import Failed, Retry
 
 SOURCE = "api"
 SNAPSHOTS = ("exchange_info", "funding_info", "premium_index", "open_interest")
+DAYS_BACK = 30  # what open interest and ratios reach back
 _CONCURRENT_PARTITIONS = 8
 
 # Archive columns that hold the same values as a series; a 0 in one of them is a missing value.
@@ -194,14 +195,14 @@ def ingest_api(
     config: Config,
     datasets: Sequence[str],
     symbols: Sequence[str] | None,
-    start: date,
+    start: date | None,
     end: date | None,
     options: Options,
     *,
     default_symbols: Sequence[str] = (),
     dry_run: bool = False,
 ) -> tuple[list[Pull], Summary]:
-    """Land what the API has of these datasets, from the day ``start`` to ``end`` or to now.
+    """Land what the API has of these datasets, from ``start`` or 30 days ago to ``end`` or now.
 
     Args:
         symbols: contracts; UsageError for one that the exchange does not know.
@@ -229,7 +230,7 @@ class _Run:
         datasets: Sequence[str],
         symbols: Sequence[str] | None,
         default_symbols: Sequence[str],
-        start: date,
+        start: date | None,
         end: date | None,
     ) -> tuple[list[Pull], Summary]:
         loop = asyncio.get_running_loop()
@@ -258,11 +259,12 @@ class _Run:
             chosen = _chosen(symbols, default_symbols, listed)
             self.state.refresh()
             holdings = Holdings(self.lake)
+            since = start or now.date() - timedelta(days=DAYS_BACK)
             until = now if end is None else datetime.combine(end, datetime.min.time()) + _DAY
             pulls = plan(
                 [d for d in datasets if d in ENDPOINTS],
                 chosen,
-                datetime.combine(start, datetime.min.time()),
+                datetime.combine(since, datetime.min.time()),
                 until,
                 now,
                 listed=listed,

@@ -36,7 +36,6 @@ from ingest.status import holdings, month_ranges
 from ingest.universe import default_symbols
 
 FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
-API_DAYS = 30  # what the API's open interest and ratios reach back
 
 
 def main() -> None:
@@ -130,15 +129,14 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
     return max(first, FIRST_DAY), last
 
 
-def _days_of_api(start: str | None, end: str | None) -> tuple[date, date | None]:
-    today = utc_today()
-    first = _day("--start", start) if start else today - timedelta(days=API_DAYS)
+def _open_days(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+    first = max(_day("--start", start), FIRST_DAY) if start else None
     last = _day("--end", end) if end else None
-    if last and first > last:
+    if first and last and first > last:
         raise UsageError(f"--end {last} is before --start {first}; swap them")
-    if first > today:
+    if first and first > utc_today():
         raise UsageError(f"--start {first} lies in the future")
-    return max(first, FIRST_DAY), last
+    return first, last
 
 
 def _known_datasets(text: str | None, registry: Mapping[str, Dataset] = VISION) -> list[str]:
@@ -286,7 +284,7 @@ def api(
         config,
         _known_datasets(datasets, API),
         [check_symbol(s) for s in chosen] if chosen else None,
-        *_days_of_api(start, end),
+        *_open_days(start, end),
         PullOptions(connections, Retry(attempts=attempts), overlap=overlap),
         default_symbols=default_symbols(),
         dry_run=dry_run,

@@ -277,7 +277,7 @@ def exchange_info_table(body: Any, moment: datetime) -> pa.Table:  # noqa: ANN40
 
 
 def funding_info_table(body: Any, moment: datetime) -> pa.Table:  # noqa: ANN401
-    """Contracts with settings of their own in a ``fundingInfo`` body; the others settle 8-hourly."""
+    """Contracts with settings of their own in a ``fundingInfo`` body; others settle 8-hourly."""
 
     def row(r: Any) -> Row:  # noqa: ANN401
         return (
@@ -316,7 +316,7 @@ class Refused(PerpError):
     """The exchange does not answer this address at all."""
 
 
-class _Connection(ccxt.async_support.binanceusdm):
+class _Connection(ccxt.async_support.binanceusdm):  # type: ignore[misc]
     """A ccxt exchange that remembers the status and the headers of its last reply."""
 
     status = 0

@@ -260,7 +260,7 @@ class _Run:
             self.state.refresh()
             holdings = Holdings(self.lake)
             since = start or now.date() - timedelta(days=DAYS_BACK)
-            until = now if end is None else datetime.combine(end, datetime.min.time()) + _DAY
+            until = datetime.combine(end or now.date(), datetime.min.time()) + _DAY
             pulls = plan(
                 [d for d in datasets if d in ENDPOINTS],
                 chosen,

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.config import Config, origin
-from ingest.datasets import MARKET, VISION
+from ingest.datasets import MARKET, METRICS_START_LABELS_FROM
 from ingest.errors import PerpError
 from ingest.lake import Claims, FileRecord, Key, Lake, LandingLog, LandingRecord, LandingState
 from ingest.merge import Span, clip, from_log, merge_into, to_log, union_spans, without
@@ -161,34 +162,39 @@ class Holdings:
         record = self._records.get((archived, symbol, month))
         if record is None or not record.rows_out or not self._lake.is_intact(record):
             return []
-        first, last = (
-            datetime.fromisoformat(str(t)) for t in (record.first_time, record.last_time)
-        )
         if dataset == "funding_rate":
             start = datetime.combine(month_bounds(month)[0], datetime.min.time())
-            return [(start, last + timedelta(minutes=1))]
-        spec = VISION[archived]
-        grain = timedelta(minutes=spec.grain_minutes or 1)
+            return [(start, _moment(record.last_time) + timedelta(minutes=1))]
+        grain = timedelta(minutes=record.spec.grain_minutes or 1)
         if dataset not in _IN_METRICS and record.gaps == 0:
-            return [(first, last + grain)]
+            return [(_moment(record.first_time), _moment(record.last_time) + grain)]
         return self._runs(record, dataset, grain)
 
     def _runs(self, record: LandingRecord, dataset: str, grain: timedelta) -> list[Span]:
-        spec = record.spec
         path = self._lake.partition_of(record)
-        times = pq.read_table(path, columns=[spec.time_column], partitioning=None)
-        slots = times[spec.time_column]
         if dataset in _IN_METRICS:
-            column, zero_is_missing = _IN_METRICS[dataset]
-            values = pq.read_table(path, columns=[column], partitioning=None)[column]
-            known = pc.is_valid(values)
-            if zero_is_missing:
-                known = pc.and_(known, pc.greater(pc.fill_null(values, 0), 0))
-            slots = slots.filter(known)
-        floored = pc.unique(
-            pc.floor_temporal(slots, multiple=grain // timedelta(minutes=1), unit="minute")
-        )
-        return union_spans((slot, slot + grain) for slot in floored.to_pylist())
+            slots = _metrics_labels(path, *_IN_METRICS[dataset])
+        else:
+            column = record.spec.time_column
+            slots = pq.read_table(path, columns=[column], partitioning=None)[column]
+        floored = pc.floor_temporal(slots, multiple=grain // timedelta(minutes=1), unit="minute")
+        return union_spans((slot, slot + grain) for slot in pc.unique(floored).to_pylist())
+
+
+def _metrics_labels(path: Path, column: str, zero_is_missing: bool) -> pa.ChunkedArray:
+    """Ends of the five minutes for which a metrics partition has a value in a column."""
+    names = ["create_time", "file_date", column]
+    table = pq.read_table(path, columns=names, partitioning=None)
+    known = pc.is_valid(table[column])
+    if zero_is_missing:
+        known = pc.and_(known, pc.greater(pc.fill_null(table[column], 0), 0))
+    table = table.filter(known)
+    labels = table["create_time"]
+    return pc.if_else(
+        pc.greater_equal(table["file_date"], METRICS_START_LABELS_FROM),
+        pc.add(labels, timedelta(minutes=5)),
+        labels,
+    )
 
 
 def ingest_api(
@@ -458,6 +464,10 @@ class _Run:
 
 _DAY = timedelta(days=1)
 _MILLISECOND = timedelta(milliseconds=1)
+
+
+def _moment(logged: str | None) -> datetime:
+    return datetime.fromisoformat(str(logged))
 
 
 def _floor(moment: datetime, grain: timedelta) -> datetime:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
+import pandas as pd
+import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.api import pages, plan
+from ingest.api import Holdings, pages, plan
+from ingest.config import PROJECT_ROOT
+from ingest.datasets import METRICS_START_LABELS_FROM, VISION
+from ingest.lake import Lake, LandingLog
 from ingest.merge import by_month, clip, from_log, to_log, union_spans, without
 from ingest.sources.binance_api import ENDPOINTS, Limiter
+from tests.lakes import land_partition, minute_bars
 
 DAY = datetime(2024, 3, 11)
 NOW = DAY + timedelta(hours=5, minutes=59, seconds=30)
@@ -141,3 +148,52 @@ def test_a_blocked_limiter_lets_nothing_through():
         return time.monotonic() - started
 
     assert asyncio.run(blocked()) >= 0.2
+
+
+# --------------------------------------------------------------------- what the archive holds
+def test_holdings_are_the_moments_that_a_partition_has(tmp_path):
+    lake = Lake(tmp_path)
+    lake.prepare("sandbox")
+    log = LandingLog(lake.log_folder, "vision")
+    rows = pd.DataFrame({"open_time": [moment(m) for m in (0, 1, 2, 5, 6, 9)]})
+    rows = rows.assign(open=1.0, high=1.0, low=1.0, close=1.0, volume=1.0)
+    table = pa.Table.from_pandas(minute_bars("BTCUSDT", rows), preserve_index=False)
+    land_partition(lake, log, "klines_1m", "BTCUSDT", "2024-03", table)
+    log.close()
+    spans = Holdings(lake).spans("klines_1m", "BTCUSDT", "2024-03")
+    assert spans == [(moment(0), moment(3)), (moment(5), moment(7)), (moment(9), moment(10))]
+    assert Holdings(lake).spans("klines_1m", "ETHUSDT", "2024-03") == []
+    lake.partition(VISION["klines_1m"], "BTCUSDT", "2024-03").unlink()
+    assert Holdings(lake).spans("klines_1m", "BTCUSDT", "2024-03") == [], "the file is gone"
+
+
+@pytest.mark.parametrize(("first", "later"), [(date(2026, 6, 24), 0), (date(2026, 6, 25), 5)])
+def test_metrics_hold_what_has_a_value_at_the_end_of_its_five_minutes(tmp_path, first, later):
+    lake = Lake(tmp_path)
+    lake.prepare("sandbox")
+    log = LandingLog(lake.log_folder, "vision")
+    day = datetime.combine(first, datetime.min.time())
+    labels = [day + timedelta(minutes=5 * i, seconds=i) for i in range(6)]
+    values = {
+        "sum_open_interest": [1.0, 0.0, None, 1.0, 1.0, 1.0],
+        "sum_taker_long_short_vol_ratio": [1.0, 0.0, None, 1.0, 1.0, 1.0],
+    }
+    frame = pd.DataFrame({"create_time": labels, "file_date": first, "file_row": range(6)} | values)
+    for name in VISION["metrics"].schema.names:
+        frame[name] = frame.get(name, 1.0)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    land_partition(lake, log, "metrics", "BTCUSDT", "2026-06", table)
+    log.close()
+
+    def at(*slots: int):
+        ends = [day + timedelta(minutes=5 * s + later) for s in slots]
+        return union_spans((e, e + timedelta(minutes=5)) for e in ends)
+
+    holdings = Holdings(lake)
+    assert holdings.spans("open_interest_5m", "BTCUSDT", "2026-06") == at(0, 3, 4, 5)
+    assert holdings.spans("taker_ratio_5m", "BTCUSDT", "2026-06") == at(0, 1, 3, 4, 5)
+
+
+def test_the_day_of_the_new_labels_is_that_of_the_models():
+    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text())
+    assert project["vars"]["metrics_start_labels_from"] == str(METRICS_START_LABELS_FROM)

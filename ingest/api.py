@@ -38,7 +38,7 @@ from ingest.sources.binance_api import (
     open_interest_table,
     premium_index_table,
 )
-from ingest.sources.vision import Failed, Retry
+from ingest.sources.downloads import Failed, Retry
 
 SOURCE = "api"
 SNAPSHOTS = ("exchange_info", "funding_info", "premium_index", "open_interest")

@@ -31,7 +31,8 @@ from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
 from ingest.run import Options, Summary, ingest_archive, known_symbols
-from ingest.sources.vision import Failed, NotFound, Retry, VisionArchive
+from ingest.sources.downloads import Failed, NotFound, Retry
+from ingest.sources.vision import VisionArchive
 from ingest.status import holdings, month_ranges
 from ingest.universe import default_symbols
 

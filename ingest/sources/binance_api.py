@@ -24,7 +24,7 @@ import pyarrow as pa
 from ingest.datasets import API, Dataset
 from ingest.errors import PerpError
 from ingest.names import pair
-from ingest.sources.vision import Failed, Retry, Transient, parse_retry_after
+from ingest.sources.downloads import Failed, Retry, Transient, parse_retry_after
 
 log = logging.getLogger(__name__)
 

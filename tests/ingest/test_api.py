@@ -16,7 +16,7 @@ from ingest.sources.binance_api import (
     open_interest_table,
     premium_index_table,
 )
-from ingest.sources.vision import Failed
+from ingest.sources.downloads import Failed
 from tests.mirror import require_real_data
 
 NOW = datetime(2026, 7, 8, 9, 28)

@@ -27,7 +27,7 @@ from ingest.lake import Claims, FileRecord, Key, Lake, LandingLog, LandingRecord
 from ingest.merge import Span, clip, from_log, merge_into, to_log, union_spans, without
 from ingest.names import month_bounds, months, unknown_symbol
 from ingest.progress import Progress
-from ingest.run import Summary, each
+from ingest.run import Summary, each, each_claimed, writing
 from ingest.sources.binance_api import (
     ENDPOINTS,
     BinanceApi,
@@ -43,7 +43,6 @@ from ingest.sources.downloads import Failed, Retry
 SOURCE = "api"
 SNAPSHOTS = ("exchange_info", "funding_info", "premium_index", "open_interest")
 DAYS_BACK = 30  # what open interest and ratios reach back
-_CONCURRENT_PARTITIONS = 8
 
 # Archive columns that hold the same values as a series; a 0 in one of them is a missing value.
 _IN_METRICS = {
@@ -282,12 +281,15 @@ class _Run:
             wanted = [d for d in SNAPSHOTS if d in datasets]
             with (
                 contextlib.closing(LandingLog(self.lake.log_folder, SOURCE)) as log,
-                Progress("api", sum(p.requests for p in pulls), "requests") as progress,
+                Progress(
+                    "api", len(pulls), "partitions", sum(p.requests for p in pulls)
+                ) as progress,
+                writing(self.lake),
             ):
                 self.log, self.progress, self.api, self.now = log, progress, api, now
                 try:
                     await self._snapshots(wanted, contracts, chosen)
-                    await each(pulls, self._pull, _CONCURRENT_PARTITIONS)
+                    await each_claimed(pulls, self._pull, self.claims, progress)
                 finally:
                     self.summary.seconds = progress.seconds
                     self.summary.requests = api.requests
@@ -335,45 +337,39 @@ class _Run:
         for dataset in wanted:
             key = dataset, MARKET, month
             if not self.claims.take(key):
-                self.summary.by_others += 1
+                self.summary.by_others += 1  # another process is looking at the same moment
                 continue
+            record = self._record(key, [(self.now, self.now)])
             try:
-                record = self._record(key, [(self.now, self.now)])
-                try:
-                    table = await ask_for[dataset]()
-                except Failed as error:
-                    self._commit(record, None, [], error)
-                else:
-                    self._commit(record, table, [], None)
+                self._commit(record, await ask_for[dataset](), [], None)
+            except Failed as error:
+                self._commit(record, None, [], error)
             finally:
                 self.claims.release(key)
 
     # ------------------------------------------------------------------------------ partitions
     async def _pull(self, pull: Pull) -> None:
         """Ask for what a partition lacks; what has been answered is landed whatever follows."""
-        if not self.claims.take(pull.key):
-            self.summary.by_others += 1
-            return
         endpoint = ENDPOINTS[pull.dataset]
         tables: list[pa.Table] = []
         answered: list[Span] = []
         failure: Failed | None = None
+        self.state.refresh()
+        spans = without(pull.spans, self._answered(pull.key))
+        if not spans:
+            self.summary.by_others += 1
+            return
         try:
-            newest = self.state.refresh().get(pull.key)
-            spans = without(pull.spans, self._answered(pull.key)) if newest else list(pull.spans)
-            try:
-                for span in spans:
-                    for page in pages(endpoint, span):
-                        await self._page(endpoint, pull.symbol, page, tables, answered)
-                        self.progress.finish_one()
-            except Failed as error:
-                failure = error
-            finally:
-                if answered or failure:
-                    rows = pa.concat_tables(tables or [endpoint.dataset.schema.empty_table()])
-                    self._commit(self._record(pull.key, spans), rows, answered, failure)
+            for span in spans:
+                for page in pages(endpoint, span):
+                    await self._page(endpoint, pull.symbol, page, tables, answered)
+                    self.progress.add_weight(1)
+        except Failed as error:
+            failure = error
         finally:
-            self.claims.release(pull.key)
+            if answered or failure:
+                rows = pa.concat_tables(tables or [endpoint.dataset.schema.empty_table()])
+                self._commit(self._record(pull.key, spans), rows, answered, failure)
 
     async def _page(
         self,
@@ -454,12 +450,8 @@ class _Run:
         else:
             record.status = "failed"
         self.log.append(record, after=previous.log_seq if previous else "")
-        self.summary.partitions[record.status] += 1
-        self.summary.files[file.outcome] += 1
-        self.summary.rows += record.rows_in
-        if failure:
-            self.summary.problems.append(f"failed: {file.error}")
-            self.progress.note(f"failed: {file.error}")
+        for problem in self.summary.add(record):
+            self.progress.note(problem)
 
 
 _DAY = timedelta(days=1)

@@ -310,8 +310,8 @@ def api(
         counts = summary.partitions
         print(
             f"partitions: {counts['landed']} landed, {summary.by_others} left to other processes, "
-            f"{counts['failed']} failed; {summary.requests} requests in "
-            f"{duration(summary.seconds)}, {summary.rows:,} rows"
+            f"{counts['failed']} failed; {summary.requests:,} requests in "
+            f"{duration(summary.seconds)}, {summary.rows:,} rows in the partitions written"
         )
         for problem in summary.problems:
             print(f"  {problem}")

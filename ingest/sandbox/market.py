@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from statistics import NormalDist
 
@@ -88,6 +88,22 @@ class Tape:
 
 
 @dataclass(frozen=True)
+class Liquidations:
+    """Forced orders, each filled to its whole size; arrays of shape (orders,) in order of time.
+
+    They are more when the price moves, longs when it falls, and take no more than the trades of
+    their minute and side.
+    """
+
+    times: Ints  # epoch ms of the last fill, never falling
+    sold: Bools  # a SELL order: a long is liquidated
+    lots: Ints
+    last_lots: Ints  # last fill, at most ``lots``
+    price_ticks: Ints  # price of the order: the bankruptcy price, no better than the average
+    average_ticks: Ints  # price of the fills, within the minute's bar
+
+
+@dataclass(frozen=True)
 class Market:
     """All series of one contract.
 
@@ -108,6 +124,7 @@ class Market:
     buy_quote: Ints
     trades: Ints
     tape: Tape
+    liquidations: Liquidations
     mark: Ohlc
     index: Ohlc
     premium: Ohlc
@@ -132,6 +149,23 @@ def within(times: Ints, span: tuple[datetime, datetime]) -> Bools:
     """Which times (epoch ms) lie in [first, second)."""
     inside: Bools = (times >= epoch_ms(span[0])) & (times < epoch_ms(span[1]))
     return inside
+
+
+def alive(contract: Contract, times: Ints) -> Bools:
+    """At which times (epoch ms) the contract is listed and trades."""
+    living: Bools = np.ones(len(times), dtype=bool)
+    if contract.listed:
+        living &= times > epoch_ms(contract.listed)
+    if contract.last_trade:
+        living &= times <= epoch_ms(contract.last_trade)
+    if contract.pause:
+        living &= ~within(times, contract.pause)
+    return living
+
+
+def settlement_cycle(contract: Contract, time: int) -> int:
+    """Hours between settlements at a time (epoch ms)."""
+    return next(h for since, h in reversed(contract.funding_hours) if time > epoch_ms(since))
 
 
 def draws(seed: int, symbol: str, series: str, days: int) -> Floats:
@@ -283,6 +317,9 @@ def simulate(
         buy_quote=total(quote * ~tape.sold),
         trades=total(tape.last_ids - tape.first_ids + 1),
         tape=tape,
+        liquidations=_liquidations(
+            contract, seed, minutes, bars, total(tape.lots), total(tape.lots * ~tape.sold)
+        ),
         mark=mark,
         index=index,
         premium=premium,
@@ -377,6 +414,59 @@ def _tape(
     )
 
 
+def _liquidations(
+    contract: Contract, seed: int, minutes: Ints, bars: Ints, lots: Ints, buy_lots: Ints
+) -> Liquidations:
+    """Liquidations of the given bars.
+
+    Args:
+        bars: open, high, low and close in ticks, shape (minutes, 4).
+        lots: traded in the minute, shape (minutes,); 0 where there is no trade.
+        buy_lots: the part of ``lots`` that takers bought.
+    """
+    name = zlib.crc32(f"{contract.symbol}/liquidations".encode())
+    open_, high, low, close = bars.T
+    moves = np.log(close / open_) / contract.volatility
+    sides = np.minimum(buy_lots, lots - buy_lots)
+    rates = np.minimum(0.08 * moves**2, 30)
+    median = 3 * np.sqrt(contract.turnover)  # USDT
+    unit = 10.0 ** -(contract.price_decimals + contract.lot_decimals)
+
+    days = []
+    for day in range(len(minutes) // DAY):
+        today = slice(day * DAY, (day + 1) * DAY)
+        random = np.random.default_rng((seed, name, day))
+        counts = np.minimum(random.poisson(rates[today]), sides[today])
+        begun = 40_000 * random.random(DAY)  # the orders of a minute come within 20 s
+        at = np.repeat(np.arange(DAY), counts)
+        n = len(at)
+        late = 20_000 * random.random(n)
+        luck, depth, partial = random.random((3, n))
+        sizes = median * np.exp(1.7 * random.standard_normal(n))
+        loss = np.maximum(0.004 * random.standard_exponential(n), 1e-4)
+
+        minute = at + today.start
+        sold = luck < 0.5 - 0.45 * np.tanh(moves[minute])
+        most = np.where(sold, lots[minute] - buy_lots[minute], buy_lots[minute]) // counts[at]
+        reach = high[minute] - low[minute] + 1
+        average = low[minute] + np.floor(depth * reach).astype(np.int64)
+        whole = np.clip(np.rint(sizes / (average * unit)), 1, most).astype(np.int64)
+        away = np.maximum(np.rint(average * loss), 1).astype(np.int64)
+        times = minutes[minute] + np.floor(begun[at] + late).astype(np.int64)
+        filled = np.ceil(np.minimum(2 * partial, 1) * whole).astype(np.int64)
+        order = np.argsort(times, kind="stable")
+        rows = Liquidations(
+            times=times,
+            sold=sold,
+            lots=whole,
+            last_lots=np.maximum(filled, 1),
+            price_ticks=np.maximum(np.where(sold, average - away, average + away), 1),
+            average_ticks=average,
+        )
+        days.append([getattr(rows, f.name)[order] for f in fields(Liquidations)])
+    return Liquidations(*(np.concatenate(column) for column in zip(*days, strict=True)))
+
+
 def _split(totals: Ints, weights: Floats) -> Ints:
     """Divide each total in proportion to its row of weights; no part with a weight is empty.
 
@@ -415,7 +505,7 @@ def _settlements(contract: Contract, minutes: Ints, premium: Floats) -> tuple[In
     previous = 0
     for i in range(60, len(minutes) + 1, 60):
         time = int(minutes[0]) + 60_000 * i
-        hours = next(h for since, h in reversed(contract.funding_hours) if time > epoch_ms(since))
+        hours = settlement_cycle(contract, time)
         if time % (hours * 3_600_000):
             continue
         window = premium[previous:i]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ingest.sandbox.archive import build_archive
-from ingest.sandbox.market import Contract, Market, Tape, funding_rate, simulate
+from ingest.sandbox.market import Contract, Liquidations, Market, Tape, funding_rate, simulate
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.vision import VisionArchive
 
@@ -68,6 +68,43 @@ def test_a_longer_simulation_begins_with_the_shorter(market: Market):
         ours, theirs = getattr(shorter.tape, field.name), getattr(market.tape, field.name)
         assert 3 * 2 * 1400 < len(ours) < len(theirs)
         assert np.array_equal(ours, theirs[: len(ours)]), field.name
+    for field in dataclasses.fields(Liquidations):
+        ours = getattr(shorter.liquidations, field.name)
+        theirs = getattr(market.liquidations, field.name)
+        assert 2 * 50 < len(ours) < len(theirs)
+        assert np.array_equal(ours, theirs[: len(ours)]), field.name
+
+
+def test_liquidations_are_part_of_the_trades(market: Market):
+    orders = market.liquidations
+    assert (np.diff(orders.times) >= 0).all()
+    at = (orders.times - market.minutes[0]) // 60_000
+    assert (market.low_ticks[at] <= orders.average_ticks).all()
+    assert (orders.average_ticks <= market.high_ticks[at]).all()
+    worse = orders.price_ticks < orders.average_ticks
+    assert (worse == orders.sold).all()
+    assert (orders.last_lots >= 1).all()
+    assert (orders.last_lots <= orders.lots).all()
+    assert 0.2 < (orders.last_lots < orders.lots).mean() < 0.8
+    for sold in (True, False):
+        taken = np.zeros(len(market.minutes), np.int64)
+        np.add.at(taken, at[orders.sold == sold], orders.lots[orders.sold == sold])
+        traded = market.lots - market.buy_lots if sold else market.buy_lots
+        assert (taken <= traded).all()
+
+
+def test_liquidations_come_when_the_price_moves(market: Market):
+    orders = market.liquidations
+    at = (orders.times - market.minutes[0]) // 60_000
+    counts = np.bincount(at, minlength=len(market.minutes))
+    assert 50 * 4 < counts.sum() < 400 * 4
+    moves = np.log(market.close_ticks / market.open_ticks)
+    large = np.abs(moves) > np.quantile(np.abs(moves), 0.99)
+    assert counts[large].mean() > 20 * counts[~large].mean()
+    assert orders.sold[moves[at] < 0].mean() > 0.8 > 0.2 > orders.sold[moves[at] > 0].mean()
+    values = orders.average_ticks * orders.lots
+    assert np.quantile(values, 0.99) > 20 * np.quantile(values, 0.5)
+    assert len(np.unique(orders.times // 1000)) < len(orders.times), "several in one second"
 
 
 def test_the_archive_is_deterministic_and_reused(archive: Path, tmp_path: Path):

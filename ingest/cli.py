@@ -440,7 +440,7 @@ def sandbox() -> None:
 @sandbox.command()
 @click.option("--folder", default="data/sandbox", show_default=True, type=Path)
 def serve(folder: Path) -> int:
-    """Serve the simulated archive until Ctrl-C, and print how to point perp at it."""
+    """Serve the simulated archive and API until Ctrl-C, and print how to point perp at them."""
     from ingest.sandbox.demo import serve_until_interrupted
 
     return serve_until_interrupted(folder)

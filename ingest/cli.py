@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.config import Config
-from ingest.datasets import API, SOURCES, VISION, Dataset, own_files
+from ingest.datasets import API, SOURCES, TARDIS, VISION, Dataset, own_files
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
@@ -34,6 +34,7 @@ from ingest.run import Options, Summary, ingest_archive, known_symbols
 from ingest.sources.downloads import Failed, NotFound, Retry
 from ingest.sources.vision import VisionArchive
 from ingest.status import holdings, month_ranges
+from ingest.tardis import ingest_tardis
 from ingest.universe import default_symbols
 
 FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
@@ -84,6 +85,7 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
         ),
         "api_url": ("--api-url", str, "Address of the exchange's API [PERP_API_URL]."),
+        "tardis_url": ("--tardis-url", str, "Address of Tardis's files [PERP_TARDIS_URL]."),
     }
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -275,7 +277,7 @@ def api(
     Only what neither the archive nor an earlier pull has brought is asked for. Open interest and
     ratios reach 30 days back. No key is needed.
     """
-    from ingest.api import Options as PullOptions
+    from ingest.api import Options as PullOptions  # ccxt takes a second to import
     from ingest.api import ingest_api
 
     chosen = _split(symbols)
@@ -316,6 +318,71 @@ def api(
         for problem in summary.problems:
             print(f"  {problem}")
         print(f"lake: {config.lake}    next: dbt build")
+    return 0 if summary.ok else 1
+
+
+@ingest.command()
+@click.option(
+    "--path", type=Path, help="Take the files from this folder, at any depth, and ask no server."
+)
+@click.option(
+    "--symbols",
+    help="Comma-separated contracts, and PERPETUALS for the file of all [default: all that the "
+    "folder holds; from the server PERPETUALS for liquidations, the universe seed for tickers].",
+)
+@click.option("--start", help="First day of arrival, YYYY-MM-DD [default: the beginning].")
+@click.option("--end", help="Last day of arrival, YYYY-MM-DD [default: yesterday].")
+@click.option("--datasets", help="liquidations, derivative_ticker or both [default: both].")
+@click.option("--connections", default=8, show_default=True, type=click.IntRange(1, 64))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--retry-quarantined", is_flag=True, help="Try quarantined files again.")
+@click.option("--dry-run", is_flag=True, help="Count the files and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "tardis_url")
+def tardis(
+    config: Config,
+    path: Path | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    workers: int,
+    attempts: int,
+    retry_quarantined: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Land day files of Tardis: liquidations and derivative tickers.
+
+    The first day of each month is free. Other days need a key, which is taken from the environment
+    variable TARDIS_API_KEY. Files that you have already are landed with --path: those that the
+    vendor's clients save, or the folders of its server.
+    """
+    first, last = _days(start, end)
+    names = _split(symbols)
+    if names == []:
+        raise UsageError("--symbols is empty; leave it out for the default")
+    summary = ingest_tardis(
+        config,
+        path=path,
+        datasets=_known_datasets(datasets, TARDIS),
+        symbols=names,
+        first=first,
+        last=last,
+        options=Options(connections, workers, Retry(attempts), False, retry_quarantined),
+        dry_run=dry_run,
+    )
+    if as_json:
+        print(json.dumps(asdict(summary), ensure_ascii=False))
+    elif dry_run:
+        print(
+            f"{summary.files['planned']} day files in {summary.partitions['planned']} partitions "
+            f"to look at; {summary.files['on record']} of them have landed"
+        )
+    else:
+        show_summary(summary, config)
     return 0 if summary.ok else 1
 
 

@@ -413,6 +413,7 @@ def _events(
     columns: dict[str, pa.DataType],
     key: tuple[str, ...],
     nullable: tuple[str, ...] = (),
+    max_csv_bytes: int = 64 << 20,
 ) -> Dataset:
     """Events of one contract or, under the symbol ``MARKET``, of many; ``contract`` says whose."""
     return Dataset(
@@ -421,6 +422,7 @@ def _events(
         time_column=time_column,
         key=key,
         stored=_schema({"contract": _TEXT, **columns}, nullable),
+        max_csv_bytes=max_csv_bytes,
     )
 
 
@@ -544,6 +546,7 @@ _LIVE = (
         },
         key=("contract", "timestamp", "local_timestamp", "id", "side", "price", "amount"),
         nullable=("id",),
+        max_csv_bytes=256 << 20,
     ),
     _events(
         "tardis",
@@ -570,6 +573,7 @@ _LIVE = (
             "index_price",
             "mark_price",
         ),
+        max_csv_bytes=64 << 30,
     ),
     _events(
         "stream",

@@ -10,7 +10,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -399,19 +399,30 @@ def write_in_pieces(
     lake: Lake, record: LandingRecord, batches: Iterator[pa.RecordBatch]
 ) -> LandingRecord:
     """Write a partition from rows in order of time, and say in the record what was written."""
-    spec = record.spec
     path = lake.partition_of(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = temporary(path)
-    record.rows_out = 0
-    with pq.ParquetWriter(tmp, spec.schema, **parquet_options(spec)) as writer:
-        for table in _regrouped(batches):
-            writer.write_table(table)
-            record.rows_out += table.num_rows
-            first, last = time_span(table, spec)
-            record.first_time, record.last_time = record.first_time or first, last
-    record.parquet_bytes, record.parquet_sha256 = commit_parquet(tmp, path, record.rows_out)
+    count = write_rows(tmp, record.spec, _regrouped(batches), record)
+    record.parquet_bytes, record.parquet_sha256 = commit_parquet(tmp, path, count)
     return record
+
+
+def write_rows(
+    path: Path,
+    dataset: Dataset,
+    pieces: Iterable[pa.Table | pa.RecordBatch],
+    record: FileRecord | LandingRecord,
+) -> int:
+    """Write rows in order of time to a file, and say in the record how many and of which times."""
+    count, record.first_time, record.last_time = 0, None, None
+    with pq.ParquetWriter(path, dataset.schema, **parquet_options(dataset)) as writer:
+        for piece in pieces:
+            writer.write(piece)
+            count += piece.num_rows
+            first, record.last_time = time_span(piece, dataset)
+            record.first_time = record.first_time or first
+    record.rows_out = count
+    return count
 
 
 def _regrouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -138,6 +138,29 @@ def trickle(chunk: int, seconds: float) -> Fault:
     return fault
 
 
+def content(body: bytes, etag: str, headers: dict[str, str], asked: Message) -> Reply:
+    """A file, the rest of it that a Range asks for, or 304 to who has it.
+
+    Args:
+        headers: what else to say of the file.
+        asked: headers of the request.
+    """
+    quoted = f'"{etag}"'
+    headers = {"ETag": quoted, **headers}
+    if quoted in asked.get("If-None-Match", "").split(", "):
+        return Reply(304, headers, b"")
+    code = 200
+    part = re.fullmatch(r"bytes=(\d+)-", asked.get("Range", ""))
+    if part and asked.get("If-Range", quoted) == quoted:
+        start = int(part[1])
+        if start >= len(body):
+            return Reply(416, {"Content-Length": "0"}, b"")
+        headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        code, body = 206, body[start:]
+    headers["Content-Length"] = str(len(body))
+    return Reply(code, headers, body)
+
+
 class LoopbackServer(ABC):
     """Serves HTTP on 127.0.0.1. Use as a context manager.
 
@@ -257,23 +280,11 @@ class ArchiveServer(LoopbackServer):
             body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
             headers = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
             return Reply(404, headers, body)
-        body = path.read_bytes()
-        etag = f'"{self.etag(path)}"'
         headers = {
-            "ETag": etag,
             "Last-Modified": email.utils.formatdate(path.stat().st_mtime, usegmt=True),
             "Content-Type": "binary/octet-stream",
         }
-        code = 200
-        part = re.fullmatch(r"bytes=(\d+)-", asked.get("Range", ""))
-        if part and asked.get("If-Range", etag) == etag:
-            start = int(part[1])
-            if start >= len(body):
-                return Reply(416, {"Content-Length": "0"}, b"")
-            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-            code, body = 206, body[start:]
-        headers["Content-Length"] = str(len(body))
-        return Reply(code, headers, body)
+        return content(path.read_bytes(), self.etag(path), headers, asked)
 
     def keys(self) -> list[bytes]:
         """All keys in the order of their bytes."""

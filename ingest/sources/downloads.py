@@ -70,7 +70,11 @@ class NotFound(Exception):
 
 
 class NotModified(Exception):
-    """The server answers 304: it has no other edition than those that it was told of."""
+    """The server answers 304: it still has an edition that it was told of, the one of ``etag``."""
+
+    def __init__(self, etag: str) -> None:
+        super().__init__(etag)
+        self.etag = etag
 
 
 class Failed(Exception):
@@ -81,7 +85,7 @@ class Failed(Exception):
         self.attempts = attempts
 
 
-class FileServer:
+class FileClient:
     """Client of a server of files. Use as an async context manager.
 
     Args:
@@ -157,8 +161,7 @@ class FileServer:
                 discard_part(part)
                 raise Transient("the server refused to resume the download")
             self.check_status(reply)
-            stated = reply.headers.get("ETag", "")
-            sent_etag = stated.removeprefix("W/").strip('"')
+            sent_etag = _etag(reply)
             if reply.status_code == 206:
                 start = re.match(r"bytes (\d+)-", reply.headers.get("Content-Range", ""))
                 if sent_etag != etag or not start or int(start[1]) != held:
@@ -172,7 +175,7 @@ class FileServer:
                 raise Quarantine(
                     f"is {total:,} bytes long; more than {_MAX_FILE_BYTES:,} are refused"
                 )
-            if sent_etag and not stated.startswith("W/"):
+            if sent_etag and not reply.headers["ETag"].startswith("W/"):
                 _etag_file(part).write_text(json.dumps({"etag": sent_etag}))
             else:
                 _etag_file(part).unlink(missing_ok=True)
@@ -209,7 +212,7 @@ class FileServer:
         if code in (200, 206):
             return
         if code == 304:
-            raise NotModified
+            raise NotModified(_etag(reply))
         if code == 404:
             raise NotFound
         if code in (408, 425, 429) or code >= 500:
@@ -256,6 +259,10 @@ def discard_part(part: Path) -> None:
 def _etag_file(part: Path) -> Path:
     """Where the ETag of an unfinished download is kept."""
     return part.with_name(f"{part.name}.etag")
+
+
+def _etag(reply: httpx.Response) -> str:
+    return str(reply.headers.get("ETag", "")).removeprefix("W/").strip('"')
 
 
 def _resumable(part: Path) -> tuple[int, str]:

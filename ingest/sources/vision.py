@@ -12,7 +12,7 @@ from pathlib import Path
 from ingest.errors import PerpError, Quarantine
 from ingest.sources.downloads import (
     Download,
-    FileServer,
+    FileClient,
     NotFound,
     Retry,
     Transient,
@@ -39,7 +39,7 @@ class RemoteFile:
     checksum_etag: str | None  # None: the archive holds no .CHECKSUM beside it
 
 
-class VisionArchive(FileServer):
+class VisionArchive(FileClient):
     """Client of one archive. Use as an async context manager.
 
     Args:

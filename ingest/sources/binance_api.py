@@ -368,6 +368,7 @@ class BinanceApi:
             "data": Limiter(_MARGIN * limits.data_requests, limits.data_seconds),
         }
         self._idle: asyncio.Queue[_Connection] = asyncio.Queue()
+        self._refused: Refused | None = None
 
     async def __aenter__(self) -> BinanceApi:
         for _ in range(self.connections):
@@ -439,11 +440,16 @@ class BinanceApi:
         connection = await self._idle.get()
         try:
             await self._limiters[bucket].take(weight)
+            if self._refused:
+                raise self._refused
             connection.status, connection.reply_headers = 0, {}
             self.requests += 1
             body = await getattr(connection, method)(params)
         except ccxt.BaseError as error:
-            raise self._problem(connection, bucket, error) from error
+            problem = self._problem(connection, bucket, error)
+            if isinstance(problem, Refused):
+                self._refused = problem
+            raise problem from error
         finally:
             self._heed(connection)
             self._idle.put_nowait(connection)
@@ -481,7 +487,8 @@ class BinanceApi:
                 f"{self.api_url} refuses this address (HTTP 403, its firewall); wait some "
                 "minutes, then run this command again"
             )
-        text = str(error).removeprefix(f"{connection.id} ")[:300]
-        if isinstance(error, ccxt.NetworkError) and (status == 0 or status == 408 or status >= 500):
-            return Transient(f"HTTP {status}" if status else type(error).__name__)
-        return Failed(f"HTTP {status}: {text}", 1)
+        if status == 0:
+            return Transient(f"no whole answer ({type(error.__cause__ or error).__name__})")
+        if status == 408 or status >= 500:
+            return Transient(f"HTTP {status}")
+        return Failed(f"HTTP {status}: {str(error).removeprefix(f'{connection.id} ')[:300]}", 1)

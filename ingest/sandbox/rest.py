@@ -300,7 +300,7 @@ class RestServer(LoopbackServer):
                 onboard=epoch_ms(datetime(2023, 9, 29, 8)),
                 delivery=epoch_ms(listing.delivery) if listing.delivery else NEVER,
                 price=listing.price,
-                price_decimals=2,
+                price_decimals=4,
                 lot_decimals=2,
             )
             for listing in self._idle()

@@ -375,7 +375,7 @@ def tardis(
         dry_run=dry_run,
     )
     if as_json:
-        print(json.dumps(asdict(summary), ensure_ascii=False))
+        print(json.dumps(vars(summary), ensure_ascii=False))
     elif dry_run:
         print(
             f"{summary.files['planned']} day files in {summary.partitions['planned']} partitions "
@@ -399,7 +399,7 @@ def _as_json(plan: Plan, summary: Summary, dry_run: bool) -> dict[str, object]:
     return {
         **({"tasks": tasks} if dry_run else {}),
         "planned": len(plan.tasks),
-        **asdict(summary),
+        **vars(summary),
     }
 
 

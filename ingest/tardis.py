@@ -309,7 +309,7 @@ class _Runner:
         self.log, self.progress = log, progress
         self.state = LandingState(lake.log_folder, SOURCE)
         self.summary = Summary()
-        self.decoding = asyncio.Semaphore(options.workers)
+        self.working = asyncio.Semaphore(options.workers)
         self.stop = threading.Event()
 
     async def run(self, tasks: list[_Task], claims: Claims) -> Summary:
@@ -364,13 +364,14 @@ class _Runner:
     async def _commit(
         self, record: LandingRecord, decoded: Mapping[str, Path], held: LandingRecord | None
     ) -> None:
-        done = asyncio.ensure_future(asyncio.to_thread(assemble, self.lake, record, decoded))
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:  # the file will be replaced; its log line must follow
-            await done
-            self._note(record, held)
-            raise
+        async with self.working:
+            done = asyncio.ensure_future(asyncio.to_thread(assemble, self.lake, record, decoded))
+            try:
+                await asyncio.shield(done)
+            except asyncio.CancelledError:  # the file will be replaced; its log line must follow
+                await done
+                self._note(record, held)
+                raise
         self._note(record, held)
 
     def _note(self, record: LandingRecord, held: LandingRecord | None) -> None:
@@ -391,7 +392,7 @@ class _Runner:
         path: Path | None = None
         try:
             path = await self.files.bring(file, folder, record, [*known, *waiting])
-            async with self.decoding:
+            async with self.working:
                 await asyncio.to_thread(
                     decode_day,
                     path,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -85,8 +86,12 @@ class EventPartitions:
         while not self._claims.take(key):
             time.sleep(_LOOK_AGAIN_SECONDS)
         try:
-            held = self._state.refresh().get(key)
-            yield held or LandingRecord(self._dataset.source, *key, "landed")
+            newest = self._state.refresh().get(key)
+            if newest and self._lake.partition_of(newest).exists():
+                yield newest
+            else:  # the first, or somebody has moved the file away, and with it all that it covered
+                seq = newest.log_seq if newest else ""
+                yield LandingRecord(self._dataset.source, *key, "landed", log_seq=seq)
         finally:
             self._claims.release(key)
 
@@ -120,10 +125,18 @@ class EventPartitions:
         if not known:
             record.files.append(file)
         record.duplicates_dropped = newest.duplicates_dropped + file.duplicates_dropped
+        record.first_day, record.last_day = _days(record, covered)
         record.bad_rows += file.bad_rows
         record.out_of_order += file.out_of_order
         self._log.append(record, after=newest.log_seq)
         return Added(file.rows_in, file.rows_out, file.duplicates_dropped, file.conflicts_dropped)
+
+
+def _days(record: LandingRecord, covered: list[Span]) -> tuple[str, str]:
+    """First and last day with rows or coverage."""
+    ends = [t for span in covered for t in (span[0], span[1] - timedelta.resolution)]
+    ends += [datetime.fromisoformat(t) for t in (record.first_time, record.last_time) if t]
+    return f"{min(ends):%Y-%m-%d}", f"{max(ends):%Y-%m-%d}"
 
 
 @contextmanager

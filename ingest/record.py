@@ -65,7 +65,7 @@ class RecordingSummary:
         failures: attempts to connect that failed.
         covered: spans [from, to) that are covered, in receive time.
         covered_seconds: their length.
-        stopped_by: ``SIGINT``, ``SIGTERM`` or ``time``.
+        stopped_by: ``SIGINT``, ``SIGTERM``, ``time`` or ``caller``.
     """
 
     orders: int = 0
@@ -89,7 +89,11 @@ def utc_now() -> datetime:
 
 
 def record_liquidations(
-    config: Config, options: RecordOptions | None = None, *, clock: Clock = utc_now
+    config: Config,
+    options: RecordOptions | None = None,
+    *,
+    clock: Clock = utc_now,
+    stop: Callable[[], bool] = lambda: False,
 ) -> RecordingSummary:
     """Record forced orders of the whole market until SIGINT, SIGTERM or the time is over.
 
@@ -98,6 +102,7 @@ def record_liquidations(
 
     Args:
         clock: the time now, naive UTC, that orders and coverage are stamped with.
+        stop: asked several times a second whether to stop.
 
     Raises UsageError, or PerpError if the lake cannot be written; then the journal stays, and the
     next recorder folds it.
@@ -109,7 +114,7 @@ def record_liquidations(
         folder.mkdir(parents=True, exist_ok=True)
         partitions = EventPartitions(lake, DATASET, claims, lambda f: (folder / f.url).exists())
         with contextlib.closing(partitions):
-            recorder = _Recorder(config, options or RecordOptions(), clock, lake, partitions)
+            recorder = _Recorder(config, options or RecordOptions(), clock, stop, lake, partitions)
             return asyncio.run(recorder.run())
 
 
@@ -121,10 +126,12 @@ class _Recorder:
         config: Config,
         options: RecordOptions,
         clock: Clock,
+        stop: Callable[[], bool],
         lake: Lake,
         partitions: EventPartitions,
     ) -> None:
         self.options, self.lake, self.partitions = options, lake, partitions
+        self.asked_to_stop = stop
         self.folder = lake.tmp / SOURCE
         self.summary = RecordingSummary()
         self.name = f"{clock():%Y%m%dT%H%M%S%f}.{os.getpid()}"
@@ -229,6 +236,8 @@ class _Recorder:
                 now = time.monotonic()
                 if options.seconds is not None and now - self._started >= options.seconds:
                     self._stop_for("time")
+                if self.asked_to_stop():
+                    self._stop_for("caller")
                 if now - synced >= options.sync_seconds / 2:
                     synced = now
                     self._sync()

@@ -27,6 +27,7 @@ STREAM = "!forceOrder@arr"
 COMBINED = f"/market/stream?streams={STREAM}"
 RAW = f"/market/ws/{STREAM}"
 RETIRED = f"/ws/{STREAM}"  # connects and stays silent
+_LEAD_SECONDS = 0.2  # the first client is ready before simulated time begins to run
 
 
 class ReplayClock:
@@ -207,6 +208,7 @@ class StreamServer:
 
     async def _play(self) -> None:
         await self._first_client.wait()
+        await asyncio.sleep(_LEAD_SECONDS)
         if self._clock:
             self._clock.begin()
         for due, message in self._feed:

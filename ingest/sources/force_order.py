@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -16,7 +17,7 @@ Row = dict[str, Any]  # columns of a lake row, by name
 _NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?")
 _EPOCH_MS = re.compile(r"\d{13}")
 _EPOCH = datetime(1970, 1, 1)
-_EARLIEST = datetime(2017, 1, 1)
+_EPOCH_RANGE = (datetime(2017, 1, 1), datetime(2100, 1, 1))
 _NUMBERS = {
     "original_quantity": "q",
     "price": "p",
@@ -96,20 +97,17 @@ def moment(value: object, name: str) -> datetime:
     if not _EPOCH_MS.fullmatch(text) or not text.isascii():
         raise Malformed(f"{name} is {value!r}, not a time in epoch milliseconds")
     time = _EPOCH + timedelta(milliseconds=int(text))
-    if time < _EARLIEST:
-        raise Malformed(f"{name} is {value!r}, a time before the market existed")
+    if not _EPOCH_RANGE[0] <= time < _EPOCH_RANGE[1]:
+        raise Malformed(f"{name} is {value!r}, which is out of range")
     return time
 
 
 def _symbol(value: object) -> str:
     text = str(value).strip()
-    try:
-        symbol = check_symbol(text)
-    except UsageError:
-        symbol = ""
-    if symbol != text:
-        raise Malformed(f"s is {text[:80]!r}, not a symbol")
-    return symbol
+    with contextlib.suppress(UsageError):
+        if check_symbol(text) == text:
+            return text
+    raise Malformed(f"s is {text[:80]!r}, not a symbol")
 
 
 def _text(order: dict[str, Any], name: str) -> str:

@@ -21,9 +21,10 @@ import pyarrow as pa
 from ingest.config import Config
 from ingest.datasets import IMPORT
 from ingest.errors import UsageError
-from ingest.events import EventPartitions, writing
+from ingest.events import EventPartitions
 from ingest.lake import FileRecord, Lake
 from ingest.merge import Span, to_log, union_spans
+from ingest.run import writing
 from ingest.sources.force_order import Malformed, Row, number, order_row
 
 SOURCE = "import"
@@ -113,7 +114,6 @@ def import_captures(
     spans: list[Span] = []
     lake = Lake(config.lake)
     lake.prepare(None)
-    kept = "the files that have landed stay: run the same command again to go on"
     with (
         lake.shared(SOURCE) as claims,
         contextlib.closing(EventPartitions(lake, DATASET, claims)) as partitions,
@@ -129,7 +129,7 @@ def import_captures(
             for line in capture.bad_lines:
                 note(f"left out {line}")
             covers = [recorded] if recorded else active_spans(capture.rows, max_silence)
-            with writing(lake, kept):
+            with writing(lake):
                 added = partitions.add(capture.record, capture.rows, covers)
             spans += covers
             summary.files += 1

@@ -6,13 +6,12 @@ Exit codes: 0 done, 1 some work failed, 2 the request cannot be carried out, 130
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
 import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,19 +23,21 @@ from rich.table import Table
 
 from ingest.captures import ImportSummary, import_captures
 from ingest.config import Config
-from ingest.datasets import SOURCES, VISION, own_files
+from ingest.datasets import API, SOURCES, TARDIS, VISION, Dataset, own_files
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
-from ingest.names import check_symbol
+from ingest.names import check_symbol, unknown_symbol
 from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
 from ingest.record import RecordingSummary, RecordOptions, record_liquidations
 from ingest.run import Options, Summary, ingest_archive, known_symbols
+from ingest.sources.downloads import Failed, NotFound, Retry
 from ingest.sources.liquidation_stream import StreamOptions
-from ingest.sources.vision import Failed, NotFound, Retry, VisionArchive
+from ingest.sources.vision import VisionArchive
 from ingest.status import holdings, month_ranges
+from ingest.tardis import ingest_tardis
 from ingest.universe import default_symbols
 
 FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
@@ -86,6 +87,8 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             str,
             "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
         ),
+        "api_url": ("--api-url", str, "Address of the exchange's API [PERP_API_URL]."),
+        "tardis_url": ("--tardis-url", str, "Address of Tardis's files [PERP_TARDIS_URL]."),
         "stream_url": ("--stream-url", str, "Address of the exchange's streams [PERP_STREAM_URL]."),
     }
 
@@ -133,13 +136,23 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
     return max(first, FIRST_DAY), last
 
 
-def _known_datasets(text: str | None) -> list[str]:
+def _open_days(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+    first = max(_day("--start", start), FIRST_DAY) if start else None
+    last = _day("--end", end) if end else None
+    if first and last and first > last:
+        raise UsageError(f"--end {last} is before --start {first}; swap them")
+    if first and first > utc_today():
+        raise UsageError(f"--start {first} lies in the future")
+    return first, last
+
+
+def _known_datasets(text: str | None, registry: Mapping[str, Dataset] = VISION) -> list[str]:
     names = _split(text)
     if names is None:
-        return list(VISION)
+        return list(registry)
     for name in names:
-        if name not in VISION:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(VISION)}")
+        if name not in registry:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(registry)}")
     if not names:
         raise UsageError("--datasets is empty; leave it out for all")
     return names
@@ -185,9 +198,7 @@ def _symbols(text: str | None, config: Config, retry: Retry) -> list[str]:
         ) from error
     for symbol in symbols:
         if symbol not in known:
-            near = difflib.get_close_matches(symbol, sorted(known), n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else "check its spelling"
-            raise UsageError(f"the archive has no contract {symbol}; {hint}")
+            raise unknown_symbol(symbol, known, "the archive has")
     return symbols
 
 
@@ -237,6 +248,143 @@ def archive(
         print(json.dumps(_as_json(plan, summary, dry_run), ensure_ascii=False))
     elif dry_run:
         _show_plan(plan)
+    else:
+        show_summary(summary, config)
+    return 0 if summary.ok else 1
+
+
+@ingest.command()
+@click.option("--symbols", help="Comma-separated contracts [default: the universe seed].")
+@click.option("--start", help="First day, YYYY-MM-DD [default: 30 days ago].")
+@click.option("--end", help="Last day, YYYY-MM-DD [default: up to now].")
+@click.option("--datasets", help="Comma-separated datasets [default: all].")
+@click.option("--connections", default=4, show_default=True, type=click.IntRange(1, 16))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--overlap", is_flag=True, help="Ask for what the archive holds too, to compare.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "api_url")
+def api(
+    config: Config,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    attempts: int,
+    overlap: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Pull from the exchange's API what the archive lacks: the last hours, holes, snapshots.
+
+    Only what neither the archive nor an earlier pull has brought is asked for. Open interest and
+    ratios reach 30 days back. No key is needed.
+    """
+    from ingest.api import Options as PullOptions  # ccxt takes a second to import
+    from ingest.api import ingest_api
+
+    chosen = _split(symbols)
+    if chosen == []:
+        raise UsageError("--symbols is empty; leave it out to ingest the universe")
+    pulls, summary = ingest_api(
+        config,
+        _known_datasets(datasets, API),
+        [check_symbol(s) for s in chosen] if chosen else None,
+        *_open_days(start, end),
+        PullOptions(connections, Retry(attempts=attempts), overlap=overlap),
+        default_symbols=default_symbols(),
+        dry_run=dry_run,
+    )
+    if as_json:
+        tasks = [
+            {
+                "dataset": p.dataset,
+                "symbol": p.symbol,
+                "month": p.month,
+                "spans": [[a.isoformat(), b.isoformat()] for a, b in p.spans],
+            }
+            for p in pulls
+        ]
+        extra = {"tasks": tasks} if dry_run else {}
+        print(json.dumps({**extra, "planned": len(pulls), **asdict(summary)}, ensure_ascii=False))
+    elif dry_run:
+        for dataset, count in sorted(Counter(p.dataset for p in pulls).items()):
+            print(f"{dataset}: {count} partitions to ask for")
+        print(f"{len(pulls)} partitions, {sum(p.requests for p in pulls)} requests or more")
+    else:
+        counts = summary.partitions
+        print(
+            f"partitions: {counts['landed']} landed, {summary.by_others} left to other processes, "
+            f"{counts['failed']} failed; {summary.requests:,} requests in "
+            f"{duration(summary.seconds)}, {summary.rows:,} rows in the partitions written"
+        )
+        for problem in summary.problems:
+            print(f"  {problem}")
+        print(f"lake: {config.lake}    next: dbt build")
+    return 0 if summary.ok else 1
+
+
+@ingest.command()
+@click.option(
+    "--path", type=Path, help="Take the files from this folder, at any depth, and ask no server."
+)
+@click.option(
+    "--symbols",
+    help="Comma-separated contracts, and PERPETUALS for the file of all [default: all that the "
+    "folder holds; from the server PERPETUALS for liquidations, the universe seed for tickers].",
+)
+@click.option("--start", help="First day of arrival, YYYY-MM-DD [default: the beginning].")
+@click.option("--end", help="Last day of arrival, YYYY-MM-DD [default: yesterday].")
+@click.option("--datasets", help="liquidations, derivative_ticker or both [default: both].")
+@click.option("--connections", default=8, show_default=True, type=click.IntRange(1, 64))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--retry-quarantined", is_flag=True, help="Try quarantined files again.")
+@click.option("--dry-run", is_flag=True, help="Count the files and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "tardis_url")
+def tardis(
+    config: Config,
+    path: Path | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    workers: int,
+    attempts: int,
+    retry_quarantined: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Land day files of Tardis: liquidations and derivative tickers.
+
+    The first day of each month is free. Other days need a key, which is taken from the environment
+    variable TARDIS_API_KEY. Files that you have already are landed with --path: those that the
+    vendor's clients save, or the folders of its server.
+    """
+    first, last = _days(start, end)
+    names = _split(symbols)
+    if names == []:
+        raise UsageError("--symbols is empty; leave it out for the default")
+    summary = ingest_tardis(
+        config,
+        path=path,
+        datasets=_known_datasets(datasets, TARDIS),
+        symbols=names,
+        first=first,
+        last=last,
+        options=Options(connections, workers, Retry(attempts), False, retry_quarantined),
+        dry_run=dry_run,
+    )
+    if as_json:
+        print(json.dumps(asdict(summary), ensure_ascii=False))
+    elif dry_run:
+        print(
+            f"{summary.files['planned']} day files in {summary.partitions['planned']} partitions "
+            f"to look at; {summary.files['on record']} of them have landed"
+        )
     else:
         show_summary(summary, config)
     return 0 if summary.ok else 1
@@ -485,7 +633,7 @@ def sandbox() -> None:
 @sandbox.command()
 @click.option("--folder", default="data/sandbox", show_default=True, type=Path)
 def serve(folder: Path) -> int:
-    """Serve the simulated archive until Ctrl-C, and print how to point perp at it."""
+    """Serve the simulated archive and API until Ctrl-C, and print how to point perp at them."""
     from ingest.sandbox.demo import serve_until_interrupted
 
     return serve_until_interrupted(folder)

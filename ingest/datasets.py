@@ -9,6 +9,7 @@ it from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 import pyarrow as pa
@@ -19,6 +20,9 @@ TIMESTAMP = pa.timestamp("us")  # without zone, always UTC
 
 Cadence = Literal["monthly", "daily"]
 Parse = Literal["epoch", "utc_text", "float", "int", "bool", "string", "symbol", "ignore"]
+
+# Metrics files of this day and later label a row with the start of its five minutes.
+METRICS_START_LABELS_FROM = date(2026, 6, 25)
 
 SIZE_BINS_PER_DECADE = 10  # a trade of 1,000 USDT falls into bin 30
 SMALLEST_SIZE_BIN = -1  # below 1 USDT
@@ -409,6 +413,7 @@ def _events(
     columns: dict[str, pa.DataType],
     key: tuple[str, ...],
     nullable: tuple[str, ...] = (),
+    max_csv_bytes: int = 64 << 20,
 ) -> Dataset:
     """Events of one contract or, under the symbol ``MARKET``, of many; ``contract`` says whose."""
     return Dataset(
@@ -417,6 +422,7 @@ def _events(
         time_column=time_column,
         key=key,
         stored=_schema({"contract": _TEXT, **columns}, nullable),
+        max_csv_bytes=max_csv_bytes,
     )
 
 
@@ -540,6 +546,7 @@ _LIVE = (
         },
         key=("contract", "timestamp", "local_timestamp", "id", "side", "price", "amount"),
         nullable=("id",),
+        max_csv_bytes=256 << 20,
     ),
     _events(
         "tardis",
@@ -566,6 +573,7 @@ _LIVE = (
             "index_price",
             "mark_price",
         ),
+        max_csv_bytes=64 << 30,
     ),
     _events(
         "stream",

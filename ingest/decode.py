@@ -138,14 +138,14 @@ def _typed(raw: pa.Table, dataset: Dataset, symbol: str, record: FileRecord) -> 
         if spec.parse == "float" and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise Quarantine(f"column {spec.name} holds nan or inf")
         if spec.parse == "epoch":
-            column, record.epoch_unit = _timestamps(column, spec.name)
+            column, record.epoch_unit = timestamps(column, spec.name)
         columns[spec.name] = column
     return pa.table(columns)
 
 
-def _timestamps(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, str | None]:
+def timestamps(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, str | None]:
     """Integer epochs to UTC microseconds; the unit is a property of the file."""
-    if not len(column):
+    if column.null_count == len(column):
         return column.cast(TIMESTAMP), None
     limits = pc.min_max(column).as_py()
     unit, factor = epoch_unit(limits["min"], limits["max"], name)

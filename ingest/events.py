@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ import pyarrow as pa
 
 from ingest.datasets import MARKET, Dataset
 from ingest.decode import time_span
-from ingest.errors import PerpError
 from ingest.lake import Claims, FileRecord, Key, Lake, LandingLog, LandingRecord, LandingState
 from ingest.merge import Span, by_month, from_log, merge_into, months_of, to_log, union_spans
 
@@ -137,15 +135,3 @@ def _days(record: LandingRecord, covered: list[Span]) -> tuple[str, str]:
     ends = [t for span in covered for t in (span[0], span[1] - timedelta.resolution)]
     ends += [datetime.fromisoformat(t) for t in (record.first_time, record.last_time) if t]
     return f"{min(ends):%Y-%m-%d}", f"{max(ends):%Y-%m-%d}"
-
-
-@contextmanager
-def writing(lake: Lake, kept: str) -> Iterator[None]:
-    """Say of an error of the file system what it means for the lake, and what is kept."""
-    try:
-        yield
-    except OSError as error:
-        problem = f"cannot write the lake {lake.root}: {error.strerror or error}"
-        if error.errno == errno.ENOSPC:
-            problem = f"no space left for the lake {lake.root}; free some"
-        raise PerpError(f"{problem}; {kept}") from error

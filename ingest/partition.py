@@ -10,7 +10,7 @@ import functools
 import itertools
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -39,7 +39,6 @@ from ingest.names import days, month_bounds
 from ingest.progress import report
 
 LEADER, SIZES, TAPE = "agg_trades_1m", "agg_trade_sizes_1h", "agg_trades"
-_TIME_COLUMN = VISION[TAPE].schema.get_field_index("transact_time")
 _RESULT = b"perp"
 
 
@@ -367,37 +366,63 @@ def _per_day(minutes: pa.Table, columns: tuple[str, ...]) -> dict[str, int]:
 
 
 def _commit_tape(parts: _Parts, source: dict[str, str]) -> LandingRecord:
-    """Write the ticks themselves, day after day, in pieces."""
-    spec = VISION[TAPE]
-    record = _made_with(parts.record, TAPE)
-    path = parts.lake.partition_of(record)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = temporary(path)
-    record.rows_out = 0
-    with pq.ParquetWriter(tmp, spec.schema, **parquet_options(spec)) as writer:
-        for batch in _regrouped(_tape(parts, source)):
-            writer.write_table(batch)
-            record.rows_out += batch.num_rows
-            first, last = time_span(batch, spec)
-            record.first_time, record.last_time = record.first_time or first, last
-    record.parquet_bytes, record.parquet_sha256 = commit_parquet(tmp, path, record.rows_out)
-    return record
+    """Write the ticks themselves, day after day."""
+    return write_in_pieces(parts.lake, _made_with(parts.record, TAPE), _tape(parts, source))
 
 
 def _tape(parts: _Parts, source: dict[str, str]) -> Iterator[pa.RecordBatch]:
     """Ticks of the days, each from the file that was chosen for it, a row group at a time."""
     for part, span in itertools.groupby(source.items(), key=lambda item: item[1]):
         own = [datetime.fromisoformat(day) for day, _ in span]
-        start, end = own[0], own[-1] + timedelta(days=1)
-        with pq.ParquetFile(parts.path(TAPE, part)) as tape:
-            for group in range(tape.num_row_groups):
-                known = tape.metadata.row_group(group).column(_TIME_COLUMN).statistics
-                if known.max < start or known.min >= end:
-                    continue
-                rows = tape.read_row_group(group)
-                times = rows["transact_time"]
-                inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
-                yield from rows.filter(inside).to_batches()
+        path = parts.path(TAPE, part)
+        yield from rows_between(path, VISION[TAPE], own[0], own[-1] + timedelta(days=1))
+
+
+# -------------------------------------------------------------------------- more than fits memory
+def rows_between(
+    path: Path, dataset: Dataset, start: datetime, end: datetime
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a Parquet file with times in [start, end), in its order, a row group at a time."""
+    column = dataset.schema.get_field_index(dataset.time_column)
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            known = file.metadata.row_group(group).column(column).statistics
+            if known.max < start or known.min >= end:
+                continue
+            rows = file.read_row_group(group)
+            times = rows[dataset.time_column]
+            inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+            yield from rows.filter(inside).to_batches()
+
+
+def write_in_pieces(
+    lake: Lake, record: LandingRecord, batches: Iterator[pa.RecordBatch]
+) -> LandingRecord:
+    """Write a partition from rows in order of time, and say in the record what was written."""
+    path = lake.partition_of(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = temporary(path)
+    count = write_rows(tmp, record.spec, _regrouped(batches), record)
+    record.parquet_bytes, record.parquet_sha256 = commit_parquet(tmp, path, count)
+    return record
+
+
+def write_rows(
+    path: Path,
+    dataset: Dataset,
+    pieces: Iterable[pa.Table | pa.RecordBatch],
+    record: FileRecord | LandingRecord,
+) -> int:
+    """Write rows in order of time to a file, and say in the record how many and of which times."""
+    count, record.first_time, record.last_time = 0, None, None
+    with pq.ParquetWriter(path, dataset.schema, **parquet_options(dataset)) as writer:
+        for piece in pieces:
+            writer.write(piece)
+            count += piece.num_rows
+            first, record.last_time = time_span(piece, dataset)
+            record.first_time = record.first_time or first
+    record.rows_out = count
+    return count
 
 
 def _regrouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

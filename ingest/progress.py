@@ -135,6 +135,11 @@ class Progress:
                 self._workers.pop(work.pid, None)
         self._tick()
 
+    def add_rows(self, count: int) -> None:
+        """Rows have been read."""
+        self.rows += count
+        self._tick()
+
     def add_weight(self, weight: int) -> None:
         """A part of the units is settled."""
         self._weight_done += weight

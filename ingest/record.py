@@ -16,11 +16,12 @@ from pathlib import Path
 
 from ingest.config import Config, origin
 from ingest.datasets import STREAM
-from ingest.events import Added, EventPartitions, writing
+from ingest.events import Added, EventPartitions
 from ingest.journal import Journal, abandoned, read_journal, remove
 from ingest.lake import FileRecord, Lake
 from ingest.merge import Span, to_log, union_spans
 from ingest.progress import StatusLine, duration
+from ingest.run import writing
 from ingest.sources.force_order import Row
 from ingest.sources.liquidation_stream import LiquidationStream, StreamOptions
 
@@ -174,10 +175,7 @@ class _Recorder:
             self.journal.sync()
 
     def _kept(self) -> str:
-        return (
-            f"what was acknowledged is kept in {self.folder}, and the next recording adds it to "
-            "the lake: run the same command again"
-        )
+        return f"what was acknowledged is kept in {self.folder}, and the next recording lands it"
 
     # ----------------------------------------------------------------------------- the run
     async def run(self) -> RecordingSummary:
@@ -221,9 +219,8 @@ class _Recorder:
             await self._sync_and_fold(streaming)
         finally:
             streaming.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await streaming
-        self._sync()
+            await asyncio.wait([streaming])
+            self._sync()
 
     async def _sync_and_fold(self, streaming: asyncio.Task[None]) -> None:
         options = self.options
@@ -249,6 +246,8 @@ class _Recorder:
                     full = self._rotate()
                     folding = asyncio.ensure_future(asyncio.to_thread(self._fold, full))
                 self.status.tick()
+            if streaming.done():
+                streaming.result()
         finally:
             if folding:
                 self._count(await folding)

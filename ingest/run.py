@@ -12,14 +12,14 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ingest.config import Config, origin
 from ingest.datasets import VISION
@@ -27,6 +27,7 @@ from ingest.errors import PerpError, Quarantine
 from ingest.lake import (
     Claims,
     FileRecord,
+    Key,
     Lake,
     LandingLog,
     LandingRecord,
@@ -37,15 +38,8 @@ from ingest.names import days, encode_symbol
 from ingest.partition import DecodeResult, assemble, decode_file, decoded_before
 from ingest.plan import Plan, Planner, Task, Upstream
 from ingest.progress import Progress, report_to
-from ingest.sources.vision import (
-    ChecksumMismatch,
-    Failed,
-    NotFound,
-    RemoteFile,
-    Retry,
-    VisionArchive,
-    discard_part,
-)
+from ingest.sources.downloads import Failed, NotFound, Retry, discard_part
+from ingest.sources.vision import ChecksumMismatch, RemoteFile, VisionArchive
 
 SOURCE = "vision"
 T = TypeVar("T")
@@ -79,11 +73,27 @@ class Summary:
     problems: list[str] = field(default_factory=list)
     known_bad: int = 0
     by_others: int = 0  # landed by other perp processes meanwhile
+    requests: int = 0  # to an API
 
     @property
     def ok(self) -> bool:
         """True if nothing failed and nothing was quarantined in this run."""
         return not self.problems
+
+    def add(self, record: LandingRecord) -> list[str]:
+        """Count what became of a partition; returns the problems that nothing else has had yet."""
+        self.partitions[record.status] += 1
+        self.rows += record.rows_out
+        new = []
+        for file in record.files:
+            if file.carried:
+                continue
+            self.files[file.outcome] += 1
+            problem = f"{file.outcome}: {file.error}"
+            if file.outcome in ("quarantined", "failed") and problem not in self.problems:
+                self.problems.append(problem)
+                new.append(problem)
+        return new
 
 
 async def list_upstream(
@@ -110,11 +120,11 @@ async def list_upstream(
             upstream[pair] = await one(*pair)
             progress.finish_one()
 
-        await _each(pairs, work, archive.connections)
+        await each(pairs, work, archive.connections)
     return upstream
 
 
-async def _each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
+async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
     """Do the work for every item, some at once; the first error stops all and is raised."""
     queue = iter(items)
 
@@ -128,6 +138,61 @@ async def _each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_onc
                 group.create_task(worker())
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
+
+
+class HasKey(Protocol):
+    """Work on one partition."""
+
+    @property
+    def key(self) -> Key:
+        """The partition."""
+        ...
+
+
+K = TypeVar("K", bound=HasKey)
+
+
+async def each_claimed(
+    tasks: Iterable[K], work: Callable[[K], Awaitable[None]], claims: Claims, progress: Progress
+) -> None:
+    """Do the work for every partition that no other process has, then for those that they leave."""
+    elsewhere: list[K] = []
+
+    async def claimed(task: K) -> None:
+        if not claims.take(task.key):
+            elsewhere.append(task)
+            return
+        try:
+            await work(task)
+        finally:
+            claims.release(task.key)
+        progress.finish_one()
+
+    await each(tasks, claimed, _CONCURRENT_PARTITIONS)
+    if elsewhere:
+        progress.note(
+            f"{len(elsewhere)} partitions are being landed by other perp processes; "
+            "waiting, to take over what they leave"
+        )
+    while elsewhere:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        waiting = elsewhere.copy()
+        elsewhere.clear()
+        await each(waiting, claimed, _CONCURRENT_PARTITIONS)
+
+
+@contextlib.contextmanager
+def writing(lake: Lake, kept: str = "what has landed stays") -> Iterator[None]:
+    """Turn what the disk objects to into a PerpError that says what to do, and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise PerpError(
+                f"no space left for the lake {lake.root}; free some and run the same command "
+                f"again: {kept}"
+            ) from error
+        raise PerpError(f"cannot write the lake {lake.root}: {error}; {kept}") from error
 
 
 async def known_symbols(archive: VisionArchive) -> set[str]:
@@ -279,7 +344,6 @@ class _Runner:
         self.lake, self.archive, self.options = lake, archive, options
         self.log, self.workers, self.progress = log, workers, progress
         self.claims, self.planner, self.state = claims, planner, state
-        self.elsewhere: list[Task] = []
         self.summary = Summary()
         archive.on_bytes = progress.add_bytes
 
@@ -294,50 +358,28 @@ class _Runner:
             self.log.append(fact, after=fact.log_seq)
             self.summary.partitions[fact.status] += fact.parquet_bytes is None
         try:
-            await _each(plan.tasks, self._work, _CONCURRENT_PARTITIONS)
-            if self.elsewhere:
-                self.progress.note(
-                    f"{len(self.elsewhere)} partitions are being landed by other perp processes; "
-                    "waiting, to take over what they leave"
-                )
-            while self.elsewhere:
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-                waiting, self.elsewhere = self.elsewhere, []
-                await _each(waiting, self._work, _CONCURRENT_PARTITIONS)
+            await each_claimed(plan.tasks, self._work, self.claims, self.progress)
         finally:
             self.summary.seconds = self.progress.seconds
             self.summary.bytes = self.progress.bytes
         return self.summary
 
     async def _work(self, task: Task) -> None:
-        """Land a partition, unless another process has it, or has landed it meanwhile."""
-        if not self.claims.take(task.key):
-            self.elsewhere.append(task)
-            return
-        try:
-            newest = self.state.refresh().get(task.key)
-            needed: Task | None = task
-            if newest and newest.log_seq != task.seen:
-                needed, _ = self.planner.partition(task.key, self.state.records)
-            if needed:
-                await self._try(needed)
-            else:
-                self.summary.by_others += 1
-                self.progress.add_weight(task.bytes)
-        finally:
-            self.claims.release(task.key)
-        self.progress.finish_one()
+        """Land a partition, unless another process has landed it meanwhile."""
+        newest = self.state.refresh().get(task.key)
+        needed: Task | None = task
+        if newest and newest.log_seq != task.seen:
+            needed, _ = self.planner.partition(task.key, self.state.records)
+        if needed:
+            await self._try(needed)
+        else:
+            self.summary.by_others += 1
+            self.progress.add_weight(task.bytes)
 
     async def _try(self, task: Task) -> None:
         try:
-            await self._land(task)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise PerpError(
-                    f"no space left for the lake {self.lake.root}; free some and run the same "
-                    "command again: what has landed stays"
-                ) from error
-            raise PerpError(f"cannot write the lake {self.lake.root}: {error}") from error
+            with writing(self.lake):
+                await self._land(task)
         except WorkersDied as error:
             raise PerpError(
                 f"{task.dataset} {task.symbol} {task.month}: {error}; run the same command again "
@@ -389,8 +431,8 @@ class _Runner:
         if fresh:
             await self._commit(record, folder, month, daily, keep, task)
         else:
-            self._note(_nothing_new(record, task.previous), task)
-        _clear(folder)
+            self._note(nothing_new(record, task.previous), task)
+        clear(folder)
 
     async def _commit(
         self,
@@ -482,18 +524,11 @@ class _Runner:
         self.log.append(record, after=task.seen)
         if record.dataset != task.dataset:  # made with it: counted once
             return
-        self.summary.partitions[record.status] += 1
-        self.summary.rows += record.rows_out
-        for file in record.files:
-            if file.carried:
-                continue
-            self.summary.files[file.outcome] += 1
-            if file.outcome in ("quarantined", "failed"):
-                self.summary.problems.append(f"{file.outcome}: {file.error}")
-                self.progress.note(f"{file.outcome}: {file.error}")
+        for problem in self.summary.add(record):
+            self.progress.note(problem)
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Remove what a partition was made from; an unfinished download stays, to be resumed."""
     for path in folder.glob("*"):
         if path.is_dir():
@@ -516,7 +551,7 @@ def _days_to_keep(
     return {period for period in held if len(period) == 10}
 
 
-def _nothing_new(record: LandingRecord, previous: LandingRecord | None) -> LandingRecord:
+def nothing_new(record: LandingRecord, previous: LandingRecord | None) -> LandingRecord:
     """An attempt that brought no rows: say why, and stand by what the partition already holds."""
     outcomes = {f.outcome for f in record.files if not f.carried}
     order: tuple[Status, ...] = ("failed", "quarantined", "absent_upstream")

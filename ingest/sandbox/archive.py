@@ -19,12 +19,20 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ingest.datasets import VISION
-from ingest.sandbox.market import Contract, Market, Ohlc, epoch_ms, simulate, within
-from ingest.sandbox.scenario import CONTRACTS, DECOYS, END, OUTAGE, START
+from ingest.sandbox.bars import MINUTE, klines, prices
+from ingest.sandbox.market import Contract, Market, alive, epoch_ms, within
+from ingest.sandbox.scenario import (
+    CONTRACTS,
+    DECOYS,
+    END,
+    OUTAGE,
+    SEED,
+    START,
+    midnight,
+    simulated,
+)
 
 VERSION = 4  # raise it when the content changes: an archive of another version is written anew
-SEED = 7
-MINUTE = 60_000
 HOUR = 3_600_000
 DAY = 86_400_000
 FIRST_NEXT_DAY_LABELS = date(2024, 3, 4)
@@ -60,9 +68,9 @@ def build_archive(root: Path, *, workers: int = 2) -> Summary:
 def publish_january(root: Path, *, corrected: bool) -> str:
     """Publish the ADAUSDT January minutes as they were first, or as corrected; returns the key."""
     contract = next(c for c in CONTRACTS if c.symbol == "ADAUSDT")
-    market = _simulate(contract)
+    market = simulated(contract)
     mask = _span(market, date(2024, 1, 1), date(2024, 2, 1))
-    table = _klines(market, mask, 1)
+    table = klines(market, mask, 1)
     if not corrected:
         table = _mistaken(table, market.minutes[mask])
     writer = _Writer(root, contract.symbol)
@@ -75,79 +83,10 @@ def _mistaken(table: pa.Table, minutes: npt.NDArray[np.int64]) -> pa.Table:
     return _with(table, 5, (minutes >= first) & (minutes < first + 5 * MINUTE), 1.0)
 
 
-def _simulate(contract: Contract) -> Market:
-    days = (END - START).days + 1
-    return simulate(contract, _midnight(START), days, seed=SEED, outages=(OUTAGE,))
-
-
 # ------------------------------------------------------------------------------------ the tables
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day)
-
-
 def _span(market: Market, first: date, end: date) -> Mask:
     """Minutes with a bar from ``first`` to before ``end``."""
-    return within(market.minutes, (_midnight(first), _midnight(end))) & market.has_bar
-
-
-def _groups(minutes: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.intp]:
-    """Index of the first minute of every bar of ``step`` minutes."""
-    slots = minutes // (step * MINUTE)
-    return np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
-
-
-def _klines(market: Market, mask: Mask, step: int) -> pa.Table:
-    """Kline rows (twelve columns) of the chosen minutes, in bars of ``step`` minutes."""
-    c = market.contract
-    price, lot = 10**c.price_decimals, 10**c.lot_decimals
-    minutes = market.minutes[mask]
-    at = _groups(minutes, step)
-    ends = np.append(at[1:], len(minutes)) - 1
-    opens = minutes[at] // (step * MINUTE) * (step * MINUTE)
-    total = np.add.reduceat
-    return pa.table(
-        [
-            opens,
-            market.open_ticks[mask][at] / price,
-            np.maximum.reduceat(market.high_ticks[mask], at) / price,
-            np.minimum.reduceat(market.low_ticks[mask], at) / price,
-            market.close_ticks[mask][ends] / price,
-            total(market.lots[mask], at) / lot,
-            opens + step * MINUTE - 1,
-            total(market.quote[mask], at) / (price * lot),
-            total(market.trades[mask], at),
-            total(market.buy_lots[mask], at) / lot,
-            total(market.buy_quote[mask], at) / (price * lot),
-            np.zeros(len(at), np.int64),
-        ],
-        names=[str(i) for i in range(12)],
-    )
-
-
-def _prices(market: Market, path: Ohlc, mask: Mask, step: int) -> pa.Table:
-    """Mark, index or premium rows: kline positions with placeholders."""
-    minutes = market.minutes[mask]
-    at = _groups(minutes, step)
-    ends = np.append(at[1:], len(minutes)) - 1
-    opens = minutes[at] // (step * MINUTE) * (step * MINUTE)
-    zeros = np.zeros(len(at), np.int64)
-    return pa.table(
-        [
-            opens,
-            path.open[mask][at],
-            np.maximum.reduceat(path.high[mask], at),
-            np.minimum.reduceat(path.low[mask], at),
-            path.close[mask][ends],
-            zeros,
-            opens + step * MINUTE - 1,
-            zeros,
-            np.full(len(at), step * 60),
-            zeros,
-            zeros,
-            zeros,
-        ],
-        names=[str(i) for i in range(12)],
-    )
+    return within(market.minutes, (midnight(first), midnight(end))) & market.has_bar
 
 
 def _ticks(market: Market, mask: Mask) -> pa.Table:
@@ -224,7 +163,7 @@ class _Writer:
 
 
 def _write_contract(root: Path, contract: Contract) -> None:
-    market = _simulate(contract)
+    market = simulated(contract)
     writer = _Writer(root, contract.symbol)
     _write_bars(writer, market)
     _write_ticks(writer, market)
@@ -233,7 +172,7 @@ def _write_contract(root: Path, contract: Contract) -> None:
     if contract.symbol in ("BTCUSDT", "ETHUSDT"):
         _write_liquidations(writer, market)
     if contract.symbol == "BTCUSDT":
-        rows = _klines(market, _span(market, date(2024, 1, 1), date(2024, 1, 2)), 1)
+        rows = klines(market, _span(market, date(2024, 1, 1), date(2024, 1, 2)), 1)
         for decoy in DECOYS:
             _Writer(root, decoy).put("klines_1m", "2024-01-01", rows)
 
@@ -268,7 +207,7 @@ def _write_bars(writer: _Writer, market: Market) -> None:
             continue
         header = not (symbol in ("ADAUSDT", "XRPUSDT") and period == "2024-01")
         for step, interval in ((1, "1m"), (60, "1h")):
-            table = _klines(market, mask, step)
+            table = klines(market, mask, step)
             if interval == "1m":
                 _put_minutes(writer, market, period, mask, table, header)
             else:
@@ -280,13 +219,13 @@ def _write_bars(writer: _Writer, market: Market) -> None:
                     continue
                 # The exchange's own hours know the minutes that its minute files lost.
                 chosen = mask & usable if interval == "1m" else mask
-                table = _prices(market, path, chosen, step)
+                table = prices(market, path, chosen, step)
                 writer.put(f"{name}_{interval}", period, table, header=header)
     if symbol == "ETHUSDT":
         for day in range(1, 32):
             first = date(2024, 1, day)
             mask = _span(market, first, first + timedelta(days=1))
-            writer.put("klines_1m", first.isoformat(), _klines(market, mask, 1))
+            writer.put("klines_1m", first.isoformat(), klines(market, mask, 1))
 
 
 def _put_minutes(
@@ -301,9 +240,9 @@ def _put_minutes(
 
     if (symbol, period) == ("ETHUSDT", "2024-01"):
         lost = on(date(2024, 1, 16)) | on(date(2024, 1, 19))
-        table = _klines(market, mask & ~lost, 1)
+        table = klines(market, mask & ~lost, 1)
     elif (symbol, period) == ("SOLUSDT", "2024-02"):
-        table = _klines(market, mask & ~on(date(2024, 2, 6)), 1)
+        table = klines(market, mask & ~on(date(2024, 2, 6)), 1)
     elif (symbol, period) == ("ADAUSDT", "2024-01"):
         table = _mistaken(table, minutes[mask])
     elif (symbol, period) == ("BNBUSDT", "2024-01"):
@@ -337,7 +276,7 @@ def _write_ticks(writer: _Writer, market: Market) -> None:
     ids, times = market.tape.ids, market.tape.times
 
     def on(first: date, end: date) -> Mask:
-        return within(times, (_midnight(first), _midnight(end)))
+        return within(times, (midnight(first), midnight(end)))
 
     kept = np.ones(len(times), bool)
     if symbol == "BNBUSDT":
@@ -387,17 +326,9 @@ def _with(table: pa.Table, column: int, where: Mask, value: float) -> pa.Table:
 
 
 def _write_funding(writer: _Writer, market: Market) -> None:
-    c = market.contract
     times = market.settle_times
-    alive = np.ones(len(times), bool)
-    if c.listed:
-        alive &= times > epoch_ms(c.listed)
-    if c.last_trade:
-        alive &= times <= epoch_ms(c.last_trade)
-    if c.pause:
-        alive &= ~within(times, c.pause)
     for month, first, end in _periods()[:2]:
-        mask = alive & within(times, (_midnight(first), _midnight(end)))
+        mask = alive(market.contract, times) & within(times, (midnight(first), midnight(end)))
         if mask.any():
             rows = zip(
                 (times + market.settle_jitter)[mask].tolist(),
@@ -413,19 +344,14 @@ def _write_metrics(writer: _Writer, market: Market) -> None:
     c = market.contract
     if c.symbol == "1000PEPEUSDT":
         return
-    first_time = epoch_ms(c.listed) if c.listed else 0
-    last_time = epoch_ms(c.last_trade) if c.last_trade else 1 << 60
+    known = alive(c, market.sample_times)
     day = START
     while day <= END:
-        start = epoch_ms(_midnight(day))
+        start = epoch_ms(midnight(day))
         # The label is the end of the five minutes; the file holds 00:00-23:55 or 00:05-00:00.
         offset = 300_000 if day >= FIRST_NEXT_DAY_LABELS else 0
-        inside = (market.sample_times >= start + offset) & (
-            market.sample_times < start + offset + DAY
-        )
-        inside &= (market.sample_times > first_time) & (market.sample_times <= last_time)
-        if c.pause:
-            inside &= ~within(market.sample_times, c.pause)
+        inside = known & (market.sample_times >= start + offset)
+        inside &= market.sample_times < start + offset + DAY
         rows = [
             [t, f"{oi:.8f}", f"{value:.8f}", *(f"{r:.8f}" for r in ratios), f"{taker:.8f}"]
             for t, oi, value, ratios, taker in zip(
@@ -494,7 +420,7 @@ def _write_liquidations(writer: _Writer, market: Market) -> None:
     lot = 10**market.contract.lot_decimals
     orders = market.liquidations
     for day in (date(2024, 1, 8), date(2024, 1, 9), date(2024, 1, 10)):
-        inside = within(orders.times, (_midnight(day), _midnight(day + timedelta(days=1))))
+        inside = within(orders.times, (midnight(day), midnight(day + timedelta(days=1))))
         lines = []
         for i in np.flatnonzero(inside).tolist():
             side = "SELL" if orders.sold[i] else "BUY"

@@ -16,19 +16,25 @@ from ingest.dbt import run_dbt
 from ingest.progress import duration, size
 from ingest.run import Options, Summary, ingest_archive
 from ingest.sandbox.archive import build_archive, publish_january
-from ingest.sandbox.scenario import END, FLAWS, START, SYMBOLS
+from ingest.sandbox.rest import RestServer, running_clock
+from ingest.sandbox.scenario import END, FLAWS, LIVE_START, START, SYMBOLS, live_markets
 from ingest.sandbox.server import ArchiveServer
 
 EXAMPLES = ("carry_and_basis", "who_moved_the_price", "why_is_it_missing")
 
 
 def serve_until_interrupted(folder: Path) -> int:
-    """Serve the simulated archive; returns when the user stops it."""
+    """Serve the simulated archive and API; returns when the user stops it."""
     build_archive(folder / "archive")
-    with ArchiveServer(folder / "archive") as server:
-        print(f"export PERP_ARCHIVE_URL={server.archive_url}")
-        print(f"export PERP_ARCHIVE_LISTING_URL={server.listing_url}")
-        print(f"# symbols {','.join(SYMBOLS)}; days {START} to {END}; Ctrl-C stops it", flush=True)
+    with (
+        ArchiveServer(folder / "archive") as archive,
+        RestServer(live_markets(), now=running_clock(LIVE_START)) as rest,
+    ):
+        print(f"export PERP_ARCHIVE_URL={archive.archive_url}")
+        print(f"export PERP_ARCHIVE_LISTING_URL={archive.listing_url}")
+        print(f"export PERP_API_URL={rest.api_url}")
+        print(f"# symbols {','.join(SYMBOLS)}; the archive has {START} to {END}")
+        print(f"# the API's clock began at {LIVE_START} UTC; Ctrl-C stops it", flush=True)
         try:
             while True:
                 time.sleep(3600)

@@ -151,6 +151,23 @@ def within(times: Ints, span: tuple[datetime, datetime]) -> Bools:
     return inside
 
 
+def alive(contract: Contract, times: Ints) -> Bools:
+    """At which times (epoch ms) the contract is listed and trades."""
+    living: Bools = np.ones(len(times), dtype=bool)
+    if contract.listed:
+        living &= times > epoch_ms(contract.listed)
+    if contract.last_trade:
+        living &= times <= epoch_ms(contract.last_trade)
+    if contract.pause:
+        living &= ~within(times, contract.pause)
+    return living
+
+
+def settlement_cycle(contract: Contract, time: int) -> int:
+    """Hours between settlements at a time (epoch ms)."""
+    return next(h for since, h in reversed(contract.funding_hours) if time > epoch_ms(since))
+
+
 def draws(seed: int, symbol: str, series: str, days: int) -> Floats:
     """Standard normal numbers of shape (days * 1440,), the same for a day whatever follows it."""
     name = zlib.crc32(f"{symbol}/{series}".encode())
@@ -488,7 +505,7 @@ def _settlements(contract: Contract, minutes: Ints, premium: Floats) -> tuple[In
     previous = 0
     for i in range(60, len(minutes) + 1, 60):
         time = int(minutes[0]) + 60_000 * i
-        hours = next(h for since, h in reversed(contract.funding_hours) if time > epoch_ms(since))
+        hours = settlement_cycle(contract, time)
         if time % (hours * 3_600_000):
             continue
         window = premium[previous:i]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 
-from ingest.sandbox.market import Contract
+from ingest.sandbox.market import Contract, Market, simulate
 
+SEED = 7
 START = date(2024, 1, 1)
 END = date(2024, 3, 10)  # January and February have monthly files, March is the current month
+LIVE_END = date(2024, 3, 11)  # what is live goes on for one more day than the archive
+LIVE_START = datetime(2024, 3, 11, 6)  # where its clock begins when a user serves it
 OUTAGE = (datetime(2024, 2, 20, 5, 10), datetime(2024, 2, 20, 7, 25))
 
 EIGHT_HOURS = (datetime(2020, 1, 1), 8)
@@ -42,6 +47,31 @@ CONTRACTS = (
     ),
 )  # fmt: skip
 SYMBOLS = tuple(c.symbol for c in CONTRACTS)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A contract that the exchange names without showing any data of it."""
+
+    symbol: str
+    contract_type: str
+    status: str
+    underlying_type: str
+    price: float
+    delivery: datetime | None = None
+
+
+IDLE = (
+    Listing("龙虾USDT", "PERPETUAL", "TRADING", "COIN", 0.0421),
+    Listing("TSLAUSDT", "TRADIFI_PERPETUAL", "TRADING", "EQUITY", 175.34),
+    Listing(
+        "SRMUSDT", "PERPETUAL", "SETTLING", "COIN", 0.257, delivery=datetime(2024, 1, 12, 9)
+    ),
+    Listing(
+        "BTCUSDT_240329", "CURRENT_QUARTER", "TRADING", "COIN", 71_000,
+        delivery=datetime(2024, 3, 29, 8),
+    ),
+)  # fmt: skip
 
 # Directories that share a prefix with others; nobody asks for them, but they are listed.
 DECOYS = ("BTCUSDT_240329", "ICPUSDTSETTLED")
@@ -90,3 +120,25 @@ FLAWS = (
     Flaw("bad tick month", "LINKUSDT: a truncated zip for February, but daily files of every day"),
     Flaw("no tick month", "1000PEPEUSDT has no ticks for January"),
 )
+
+
+def midnight(day: date) -> datetime:
+    """The moment when a day begins."""
+    return datetime(day.year, day.month, day.day)
+
+
+def simulated(contract: Contract, end: date = END) -> Market:
+    """The market of a contract from START to ``end``, both included."""
+    days = (end - START).days + 1
+    return simulate(contract, midnight(START), days, seed=SEED, outages=(OUTAGE,))
+
+
+@cache
+def live_market(symbol: str) -> Market:
+    """The market of a contract of the scenario to LIVE_END; it begins as the archive's does."""
+    return simulated(next(c for c in CONTRACTS if c.symbol == symbol), LIVE_END)
+
+
+def live_markets(symbols: Iterable[str] = SYMBOLS) -> dict[str, Market]:
+    """Markets of several contracts to LIVE_END, each simulated once in a process."""
+    return {symbol: live_market(symbol) for symbol in symbols}

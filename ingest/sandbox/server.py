@@ -1,4 +1,4 @@
-"""A loopback archive: files and S3 listings as the real one serves them, and faults on demand."""
+"""Loopback servers with faults on demand, and the archive: files and S3 listings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import struct
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -24,7 +28,7 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived: path is the decoded key, status what was answered."""
+    """One request: its path decoded and without the first slash, and the status of the answer."""
 
     method: str
     path: str
@@ -53,6 +57,31 @@ def status(code: int, headers: dict[str, str] | None = None, body: bytes = b"") 
 def replaced_body(body: bytes, headers: dict[str, str] | None = None) -> Fault:
     """Answer 200 with other content (an HTML error page, say) and no ETag."""
     return status(200, headers, body)
+
+
+def other_status(code: int) -> Fault:
+    """Answer with the usual body under this status."""
+    return lambda _, reply: Reply(code, reply.headers, reply.body)
+
+
+def cut_body(kept: int) -> Fault:
+    """Answer with the first ``kept`` bytes as if they were all."""
+
+    def fault(_: _Handler, reply: Reply) -> Reply:
+        body = reply.body[:kept]
+        return Reply(reply.status, {**reply.headers, "Content-Length": str(len(body))}, body)
+
+    return fault
+
+
+def late(seconds: float) -> Fault:
+    """Answer as usual, but only after a while."""
+
+    def fault(_: _Handler, reply: Reply) -> Reply:
+        time.sleep(seconds)
+        return reply
+
+    return fault
 
 
 def short_body(sent: int) -> Fault:
@@ -109,33 +138,48 @@ def trickle(chunk: int, seconds: float) -> Fault:
     return fault
 
 
-class ArchiveServer:
-    """Serves a folder of archive keys on 127.0.0.1. Use as a context manager.
+def content(body: bytes, etag: str, headers: dict[str, str], asked: Message) -> Reply:
+    """A file, the rest of it that a Range asks for, or 304 to who has it.
 
     Args:
-        root: folder whose relative paths are the keys; files may change while it serves.
-        page_size: most entries of a listing page.
+        headers: what else to say of the file.
+        asked: headers of the request.
+    """
+    quoted = f'"{etag}"'
+    headers = {"ETag": quoted, **headers}
+    if quoted in asked.get("If-None-Match", "").split(", "):
+        return Reply(304, headers, b"")
+    code = 200
+    part = re.fullmatch(r"bytes=(\d+)-", asked.get("Range", ""))
+    if part and asked.get("If-Range", quoted) == quoted:
+        start = int(part[1])
+        if start >= len(body):
+            return Reply(416, {"Content-Length": "0"}, b"")
+        headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        code, body = 206, body[start:]
+    headers["Content-Length"] = str(len(body))
+    return Reply(code, headers, body)
+
+
+class LoopbackServer(ABC):
+    """Serves HTTP on 127.0.0.1. Use as a context manager.
 
     Attributes:
-        faults: per decoded path, faults for the next requests, one each; a fault put under
-            ``always`` answers every request of its path.
+        faults: per decoded path without its first slash, faults for the next requests, one each; a
+            fault put under ``always`` answers every request of its path.
         requests: every request so far.
     """
 
-    def __init__(self, root: Path, *, page_size: int = 1000, port: int = 0) -> None:
-        self.root = root.resolve()
-        self.page_size = page_size
+    def __init__(self, *, port: int = 0) -> None:
         self.faults: dict[str, list[Fault]] = {}
         self.always: dict[str, Fault] = {}
         self.requests: list[Request] = []
         self.lock = threading.Lock()
-        self._etags: dict[Path, tuple[int, int, str]] = {}
-        self._keys: list[bytes] | None = None
         self._http = _Http(("127.0.0.1", port), _Handler)
-        self._http.archive = self
+        self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> ArchiveServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -150,9 +194,40 @@ class ArchiveServer:
         self._thread.join()
 
     @property
+    def url(self) -> str:
+        """Address of the server, without a slash at its end."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """How many answers of each status were sent so far."""
+        with self.lock:
+            return Counter(r.status for r in self.requests)
+
+    @abstractmethod
+    def answer(self, path: str, query: str, headers: Message) -> Reply:
+        """What to send, if no fault changes it; called from several threads."""
+
+
+class ArchiveServer(LoopbackServer):
+    """Serves a folder of archive keys.
+
+    Args:
+        root: folder whose relative paths are the keys; files may change while it serves.
+        page_size: most entries of a listing page.
+    """
+
+    def __init__(self, root: Path, *, page_size: int = 1000, port: int = 0) -> None:
+        super().__init__(port=port)
+        self.root = root.resolve()
+        self.page_size = page_size
+        self._etags: dict[Path, tuple[int, int, str]] = {}
+        self._keys: list[bytes] | None = None
+
+    @property
     def archive_url(self) -> str:
         """Address of the files."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return self.url
 
     @property
     def listing_url(self) -> str:
@@ -183,6 +258,33 @@ class ArchiveServer:
         digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         self._etags[path] = (stat.st_mtime_ns, stat.st_size, digest)
         return digest
+
+    def answer(self, path: str, query: str, headers: Message) -> Reply:
+        """The listing, a file or part of it, or 404."""
+        if path != "listing":
+            return self._file(path, headers)
+        asked = {k: v[0] for k, v in parse_qs(query).items()}
+        body = self.listing(
+            asked.get("prefix", ""),
+            asked.get("delimiter", ""),
+            asked.get("marker", ""),
+            int(asked.get("max-keys", "1000")),
+        )
+        return Reply(
+            200, {"Content-Type": "application/xml", "Content-Length": str(len(body))}, body
+        )
+
+    def _file(self, key: str, asked: Message) -> Reply:
+        path = self.file(key)
+        if path is None:
+            body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
+            headers = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
+            return Reply(404, headers, body)
+        headers = {
+            "Last-Modified": email.utils.formatdate(path.stat().st_mtime, usegmt=True),
+            "Content-Type": "binary/octet-stream",
+        }
+        return content(path.read_bytes(), self.etag(path), headers, asked)
 
     def keys(self) -> list[bytes]:
         """All keys in the order of their bytes."""
@@ -237,7 +339,7 @@ class ArchiveServer:
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
-    archive: ArchiveServer
+    owner: LoopbackServer
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up, or are reset by a fault, are part of the game."""
@@ -251,56 +353,21 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16
 
     def do_GET(self) -> None:
-        server: ArchiveServer = self.server.archive  # type: ignore[attr-defined]
+        server: LoopbackServer = self.server.owner  # type: ignore[attr-defined]
         url = urlsplit(self.path)
-        key = unquote(url.path).lstrip("/")
-        if key == "listing":
-            query = {k: v[0] for k, v in parse_qs(url.query).items()}
-            body = server.listing(
-                query.get("prefix", ""),
-                query.get("delimiter", ""),
-                query.get("marker", ""),
-                int(query.get("max-keys", "1000")),
-            )
-            headers = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
-            reply = Reply(200, headers, body)
-        else:
-            reply = self._file(server, key)
+        path = unquote(url.path).lstrip("/")
+        reply = server.answer(path, url.query, self.headers)
         with server.lock:
-            waiting = server.faults.get(key)
-            fault = waiting.pop(0) if waiting else server.always.get(key)
+            waiting = server.faults.get(path)
+            fault = waiting.pop(0) if waiting else server.always.get(path)
         changed = fault(self, reply) if fault else reply
         sent = changed or reply
         with server.lock:
             server.requests.append(
-                Request("GET", key, url.query, self.headers.get("Range"), sent.status)
+                Request("GET", path, url.query, self.headers.get("Range"), sent.status)
             )
         if changed:
             self.send_reply(changed)
-
-    def _file(self, server: ArchiveServer, key: str) -> Reply:
-        path = server.file(key)
-        if path is None:
-            body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
-            headers = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
-            return Reply(404, headers, body)
-        body = path.read_bytes()
-        etag = f'"{server.etag(path)}"'
-        headers = {
-            "ETag": etag,
-            "Last-Modified": email.utils.formatdate(path.stat().st_mtime, usegmt=True),
-            "Content-Type": "binary/octet-stream",
-        }
-        code = 200
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked and self.headers.get("If-Range", etag) == etag:
-            start = int(asked[1])
-            if start >= len(body):
-                return Reply(416, {"Content-Length": "0"}, b"")
-            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-            code, body = 206, body[start:]
-        headers["Content-Length"] = str(len(body))
-        return Reply(code, headers, body)
 
     def send_reply(self, reply: Reply) -> None:
         """Send status, headers and body as they are."""

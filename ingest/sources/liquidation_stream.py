@@ -196,6 +196,7 @@ class LiquidationStream:
         link = _Link(f"{self.name}-{self.connections}", socket, time.monotonic(), now, now)
         link.task = asyncio.create_task(self._receive(link))
         self._links.append(link)
+        self.note(f"connection {link.name} is open")
 
     def _close(self, link: _Link) -> None:
         """Begin to close a connection, once."""

@@ -14,7 +14,7 @@ from ingest.config import Config
 from ingest.lake import Lake
 from ingest.run import Options, Summary, ingest_archive
 from ingest.sandbox.server import ArchiveServer
-from ingest.sources.vision import Retry
+from ingest.sources.downloads import Retry
 from tests.mirror import put_zip
 
 HOUR_MS = 3_600_000

@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ingest.captures import ImportSummary, import_captures
 from ingest.config import Config
 from ingest.datasets import API, SOURCES, TARDIS, VISION, Dataset, own_files
 from ingest.dbt import run_dbt
@@ -30,8 +31,10 @@ from ingest.names import check_symbol, unknown_symbol
 from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
+from ingest.record import RecordingSummary, RecordOptions, record_liquidations
 from ingest.run import Options, Summary, ingest_archive, known_symbols
 from ingest.sources.downloads import Failed, NotFound, Retry
+from ingest.sources.liquidation_stream import StreamOptions
 from ingest.sources.vision import VisionArchive
 from ingest.status import holdings, month_ranges
 from ingest.tardis import ingest_tardis
@@ -86,6 +89,7 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
         ),
         "api_url": ("--api-url", str, "Address of the exchange's API [PERP_API_URL]."),
         "tardis_url": ("--tardis-url", str, "Address of Tardis's files [PERP_TARDIS_URL]."),
+        "stream_url": ("--stream-url", str, "Address of the exchange's streams [PERP_STREAM_URL]."),
     }
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -436,6 +440,128 @@ def show_summary(summary: Summary, config: Config) -> None:
         )
     for problem in summary.problems:
         print(f"  {problem}")
+    print(f"lake: {config.lake}    next: dbt build")
+
+
+@ingest.command()
+@click.argument("paths", nargs=-1, type=Path)
+@click.option("--import", "importing", is_flag=True, help="Import captured CSVs: PATHS.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Record so long [default: for ever].")
+@click.option(
+    "--rotate",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds between two additions to the lake.",
+)
+@click.option("--recorded-from", help="From when the captures were recorded (UTC).")
+@click.option("--recorded-to", help="Until when the captures were recorded (UTC).")
+@click.option(
+    "--max-silence",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0.01),
+    help="Minutes without any order after which the feed is taken to be dead.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "stream_url")
+def liquidations(
+    config: Config,
+    paths: tuple[Path, ...],
+    importing: bool,
+    seconds: float | None,
+    rotate: float,
+    recorded_from: str | None,
+    recorded_to: str | None,
+    max_silence: float,
+    as_json: bool,
+) -> int:
+    """Record the liquidation stream until interrupted, or import what others recorded.
+
+    \b
+    perp ingest liquidations                     records the whole market
+    perp ingest liquidations --import PATH...    imports CSV files and folders of them
+    """
+    if importing != bool(paths):
+        raise UsageError("to import captures, write --import and name files or folders")
+    if importing:
+        return _import(config, paths, recorded_from, recorded_to, max_silence, as_json)
+    if recorded_from or recorded_to:
+        raise UsageError("--recorded-from and --recorded-to go with --import")
+    recording = record_liquidations(
+        config,
+        RecordOptions(seconds, rotate, stream=StreamOptions(max_silence=60 * max_silence)),
+    )
+    if as_json:
+        print(json.dumps(asdict(recording), ensure_ascii=False))
+    else:
+        _show_recording(recording, config)
+    return 130 if recording.stopped_by == "SIGINT" else 0
+
+
+def _import(
+    config: Config,
+    paths: tuple[Path, ...],
+    start: str | None,
+    end: str | None,
+    max_silence: float,
+    as_json: bool,
+) -> int:
+    recorded = None
+    if start or end:
+        if not (start and end):
+            raise UsageError("--recorded-from and --recorded-to go together")
+        recorded = _moment("--recorded-from", start), _moment("--recorded-to", end)
+        if recorded[0] >= recorded[1]:
+            raise UsageError(f"--recorded-to {end} is not after --recorded-from {start}")
+    summary = import_captures(
+        config,
+        paths,
+        recorded=recorded,
+        max_silence=timedelta(minutes=max_silence),
+        note=_complain,
+    )
+    if as_json:
+        print(json.dumps(asdict(summary), ensure_ascii=False))
+    else:
+        _show_import(summary, config)
+    return 0 if summary.ok else 1
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text!r} is not a time; write it as 2024-01-31T14:00") from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _show_recording(recording: RecordingSummary, config: Config) -> None:
+    r = recording
+    print(
+        f"orders: {r.orders:,} received, {r.new:,} new, {r.duplicates:,} duplicates, "
+        f"{r.conflicts:,} conflicts, {r.recovered:,} recovered from killed recorders"
+    )
+    print(
+        f"left out: {r.coin_margined:,} of coin-margined contracts, {r.malformed:,} messages that "
+        "are no orders"
+    )
+    print(
+        f"connections: {r.connections}, {r.failures} attempts failed; covered "
+        f"{duration(r.covered_seconds)} in {len(r.covered)} spans, in {duration(r.seconds)}"
+    )
+    print(f"lake: {config.lake}    next: dbt build")
+
+
+def _show_import(summary: ImportSummary, config: Config) -> None:
+    print(
+        f"files: {summary.files} read, {summary.unchanged} of them with nothing new, "
+        f"{len(summary.problems)} refused"
+    )
+    print(
+        f"orders: {summary.rows_in:,} read, {summary.new:,} new, {summary.duplicates:,} "
+        f"duplicates, {summary.conflicts:,} conflicts; {summary.bad_rows:,} lines left out"
+    )
     print(f"lake: {config.lake}    next: dbt build")
 
 

@@ -92,7 +92,7 @@ def _distinct(
     ).sort(["_rank", spec.time_column], maintain_order=True)
     keys = list(spec.key)
     chosen = ranked.unique(keys, keep="first", maintain_order=True)
-    values = [c for c in spec.schema.names if c not in ("receive_time", "connection")]
+    values = [c for c in spec.schema.names if c not in ("receive_time", "connection", "file")]
     dropped = ranked.height - chosen.height
     different = ranked.unique(values).height - chosen.height
     return chosen.drop("_rank"), dropped - different, different

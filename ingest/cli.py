@@ -6,15 +6,14 @@ Exit codes: 0 done, 1 some work failed, 2 the request cannot be carried out, 130
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
 import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ingest.captures import ImportSummary, import_captures
 from ingest.config import Config
-from ingest.datasets import SOURCES, TARDIS, VISION, own_files
+from ingest.datasets import API, SOURCES, TARDIS, VISION, Dataset, own_files
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
-from ingest.names import check_symbol
+from ingest.names import check_symbol, unknown_symbol
 from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
+from ingest.record import RecordingSummary, RecordOptions, record_liquidations
 from ingest.run import Options, Summary, ingest_archive, known_symbols
 from ingest.sources.downloads import Failed, NotFound, Retry
+from ingest.sources.liquidation_stream import StreamOptions
 from ingest.sources.vision import VisionArchive
 from ingest.status import holdings, month_ranges
 from ingest.tardis import ingest_tardis
@@ -85,7 +87,9 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             str,
             "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
         ),
+        "api_url": ("--api-url", str, "Address of the exchange's API [PERP_API_URL]."),
         "tardis_url": ("--tardis-url", str, "Address of Tardis's files [PERP_TARDIS_URL]."),
+        "stream_url": ("--stream-url", str, "Address of the exchange's streams [PERP_STREAM_URL]."),
     }
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -132,13 +136,23 @@ def _days(start: str | None, end: str | None) -> tuple[date, date]:
     return max(first, FIRST_DAY), last
 
 
-def _known_datasets(text: str | None, known: Collection[str]) -> list[str]:
+def _open_days(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+    first = max(_day("--start", start), FIRST_DAY) if start else None
+    last = _day("--end", end) if end else None
+    if first and last and first > last:
+        raise UsageError(f"--end {last} is before --start {first}; swap them")
+    if first and first > utc_today():
+        raise UsageError(f"--start {first} lies in the future")
+    return first, last
+
+
+def _known_datasets(text: str | None, registry: Mapping[str, Dataset] = VISION) -> list[str]:
     names = _split(text)
     if names is None:
-        return list(known)
+        return list(registry)
     for name in names:
-        if name not in known:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(known)}")
+        if name not in registry:
+            raise UsageError(f"no dataset {name!r}; choose from {', '.join(registry)}")
     if not names:
         raise UsageError("--datasets is empty; leave it out for all")
     return names
@@ -155,7 +169,7 @@ def _on_record(text: str | None) -> set[str]:
 def _datasets_to_ingest(text: str | None) -> list[str]:
     if text is None:
         return own_files()
-    names = _known_datasets(text, VISION)
+    names = _known_datasets(text)
     for name in names:
         if leader := VISION[name].made_with:
             keep = " --keep-ticks" if VISION[name].optional else ""
@@ -184,9 +198,7 @@ def _symbols(text: str | None, config: Config, retry: Retry) -> list[str]:
         ) from error
     for symbol in symbols:
         if symbol not in known:
-            near = difflib.get_close_matches(symbol, sorted(known), n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else "check its spelling"
-            raise UsageError(f"the archive has no contract {symbol}; {hint}")
+            raise unknown_symbol(symbol, known, "the archive has")
     return symbols
 
 
@@ -238,6 +250,78 @@ def archive(
         _show_plan(plan)
     else:
         show_summary(summary, config)
+    return 0 if summary.ok else 1
+
+
+@ingest.command()
+@click.option("--symbols", help="Comma-separated contracts [default: the universe seed].")
+@click.option("--start", help="First day, YYYY-MM-DD [default: 30 days ago].")
+@click.option("--end", help="Last day, YYYY-MM-DD [default: up to now].")
+@click.option("--datasets", help="Comma-separated datasets [default: all].")
+@click.option("--connections", default=4, show_default=True, type=click.IntRange(1, 16))
+@click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
+@click.option("--overlap", is_flag=True, help="Ask for what the archive holds too, to compare.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and land nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "api_url")
+def api(
+    config: Config,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    datasets: str | None,
+    connections: int,
+    attempts: int,
+    overlap: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Pull from the exchange's API what the archive lacks: the last hours, holes, snapshots.
+
+    Only what neither the archive nor an earlier pull has brought is asked for. Open interest and
+    ratios reach 30 days back. No key is needed.
+    """
+    from ingest.api import Options as PullOptions  # ccxt takes a second to import
+    from ingest.api import ingest_api
+
+    chosen = _split(symbols)
+    if chosen == []:
+        raise UsageError("--symbols is empty; leave it out to ingest the universe")
+    pulls, summary = ingest_api(
+        config,
+        _known_datasets(datasets, API),
+        [check_symbol(s) for s in chosen] if chosen else None,
+        *_open_days(start, end),
+        PullOptions(connections, Retry(attempts=attempts), overlap=overlap),
+        default_symbols=default_symbols(),
+        dry_run=dry_run,
+    )
+    if as_json:
+        tasks = [
+            {
+                "dataset": p.dataset,
+                "symbol": p.symbol,
+                "month": p.month,
+                "spans": [[a.isoformat(), b.isoformat()] for a, b in p.spans],
+            }
+            for p in pulls
+        ]
+        extra = {"tasks": tasks} if dry_run else {}
+        print(json.dumps({**extra, "planned": len(pulls), **asdict(summary)}, ensure_ascii=False))
+    elif dry_run:
+        for dataset, count in sorted(Counter(p.dataset for p in pulls).items()):
+            print(f"{dataset}: {count} partitions to ask for")
+        print(f"{len(pulls)} partitions, {sum(p.requests for p in pulls)} requests or more")
+    else:
+        counts = summary.partitions
+        print(
+            f"partitions: {counts['landed']} landed, {summary.by_others} left to other processes, "
+            f"{counts['failed']} failed; {summary.requests:,} requests in "
+            f"{duration(summary.seconds)}, {summary.rows:,} rows in the partitions written"
+        )
+        for problem in summary.problems:
+            print(f"  {problem}")
+        print(f"lake: {config.lake}    next: dbt build")
     return 0 if summary.ok else 1
 
 
@@ -359,6 +443,128 @@ def show_summary(summary: Summary, config: Config) -> None:
     print(f"lake: {config.lake}    next: dbt build")
 
 
+@ingest.command()
+@click.argument("paths", nargs=-1, type=Path)
+@click.option("--import", "importing", is_flag=True, help="Import captured CSVs: PATHS.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Record so long [default: for ever].")
+@click.option(
+    "--rotate",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds between two additions to the lake.",
+)
+@click.option("--recorded-from", help="From when the captures were recorded (UTC).")
+@click.option("--recorded-to", help="Until when the captures were recorded (UTC).")
+@click.option(
+    "--max-silence",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0.01),
+    help="Minutes without any order after which the feed is taken to be dead.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@located("lake", "stream_url")
+def liquidations(
+    config: Config,
+    paths: tuple[Path, ...],
+    importing: bool,
+    seconds: float | None,
+    rotate: float,
+    recorded_from: str | None,
+    recorded_to: str | None,
+    max_silence: float,
+    as_json: bool,
+) -> int:
+    """Record the liquidation stream until interrupted, or import what others recorded.
+
+    \b
+    perp ingest liquidations                     records the whole market
+    perp ingest liquidations --import PATH...    imports CSV files and folders of them
+    """
+    if importing != bool(paths):
+        raise UsageError("to import captures, write --import and name files or folders")
+    if importing:
+        return _import(config, paths, recorded_from, recorded_to, max_silence, as_json)
+    if recorded_from or recorded_to:
+        raise UsageError("--recorded-from and --recorded-to go with --import")
+    recording = record_liquidations(
+        config,
+        RecordOptions(seconds, rotate, stream=StreamOptions(max_silence=60 * max_silence)),
+    )
+    if as_json:
+        print(json.dumps(asdict(recording), ensure_ascii=False))
+    else:
+        _show_recording(recording, config)
+    return 130 if recording.stopped_by == "SIGINT" else 0
+
+
+def _import(
+    config: Config,
+    paths: tuple[Path, ...],
+    start: str | None,
+    end: str | None,
+    max_silence: float,
+    as_json: bool,
+) -> int:
+    recorded = None
+    if start or end:
+        if not (start and end):
+            raise UsageError("--recorded-from and --recorded-to go together")
+        recorded = _moment("--recorded-from", start), _moment("--recorded-to", end)
+        if recorded[0] >= recorded[1]:
+            raise UsageError(f"--recorded-to {end} is not after --recorded-from {start}")
+    summary = import_captures(
+        config,
+        paths,
+        recorded=recorded,
+        max_silence=timedelta(minutes=max_silence),
+        note=_complain,
+    )
+    if as_json:
+        print(json.dumps(asdict(summary), ensure_ascii=False))
+    else:
+        _show_import(summary, config)
+    return 0 if summary.ok else 1
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text!r} is not a time; write it as 2024-01-31T14:00") from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _show_recording(recording: RecordingSummary, config: Config) -> None:
+    r = recording
+    print(
+        f"orders: {r.orders:,} received, {r.new:,} new, {r.duplicates:,} duplicates, "
+        f"{r.conflicts:,} conflicts, {r.recovered:,} recovered from killed recorders"
+    )
+    print(
+        f"left out: {r.coin_margined:,} of coin-margined contracts, {r.malformed:,} messages that "
+        "are no orders"
+    )
+    print(
+        f"connections: {r.connections}, {r.failures} attempts failed; covered "
+        f"{duration(r.covered_seconds)} in {len(r.covered)} spans, in {duration(r.seconds)}"
+    )
+    print(f"lake: {config.lake}    next: dbt build")
+
+
+def _show_import(summary: ImportSummary, config: Config) -> None:
+    print(
+        f"files: {summary.files} read, {summary.unchanged} of them with nothing new, "
+        f"{len(summary.problems)} refused"
+    )
+    print(
+        f"orders: {summary.rows_in:,} read, {summary.new:,} new, {summary.duplicates:,} "
+        f"duplicates, {summary.conflicts:,} conflicts; {summary.bad_rows:,} lines left out"
+    )
+    print(f"lake: {config.lake}    next: dbt build")
+
+
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--symbols", help="Only these contracts, comma-separated.")
@@ -427,7 +633,7 @@ def sandbox() -> None:
 @sandbox.command()
 @click.option("--folder", default="data/sandbox", show_default=True, type=Path)
 def serve(folder: Path) -> int:
-    """Serve the simulated archive until Ctrl-C, and print how to point perp at it."""
+    """Serve the simulated archive and API until Ctrl-C, and print how to point perp at them."""
     from ingest.sandbox.demo import serve_until_interrupted
 
     return serve_until_interrupted(folder)

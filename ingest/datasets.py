@@ -9,6 +9,7 @@ it from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 import pyarrow as pa
@@ -19,6 +20,9 @@ TIMESTAMP = pa.timestamp("us")  # without zone, always UTC
 
 Cadence = Literal["monthly", "daily"]
 Parse = Literal["epoch", "utc_text", "float", "int", "bool", "string", "symbol", "ignore"]
+
+# Metrics files of this day and later label a row with the start of its five minutes.
+METRICS_START_LABELS_FROM = date(2026, 6, 25)
 
 SIZE_BINS_PER_DECADE = 10  # a trade of 1,000 USDT falls into bin 30
 SMALLEST_SIZE_BIN = -1  # below 1 USDT

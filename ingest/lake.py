@@ -148,7 +148,7 @@ class LandingLog:
                 break
             except FileExistsError:  # another writer took the number
                 continue
-        _fsync_folder(self._folder)
+        fsync_folder(self._folder)
         self.path = path
         self._lines = 0
 
@@ -379,7 +379,7 @@ def commit_parquet(tmp: Path, path: Path, n_rows: int) -> tuple[int, str]:
         size = handle.tell()
         os.fsync(handle.fileno())
     os.replace(tmp, path)
-    _fsync_folder(path.parent)
+    fsync_folder(path.parent)
     return size, digest
 
 
@@ -405,10 +405,11 @@ def write_atomic(path: Path, content: bytes) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(tmp, path)
-    _fsync_folder(path.parent)
+    fsync_folder(path.parent)
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ingest.datasets import Dataset
 from ingest.decode import time_span
+from ingest.errors import PerpError
 from ingest.lake import Lake, LandingRecord, write_parquet
 
 Span = tuple[datetime, datetime]  # [from, to), naive UTC
@@ -34,13 +36,13 @@ def merge_into(
     Args:
         record: says which partition; its status, files and coverage are the caller's.
         rows: in the dataset's schema, any order.
-        prefer: which of two rows with the same key stays; among equals the one earlier in time.
+        prefer: which of two rows with the same key stays; of two new ones the earlier in time,
+            and at the same time the first where ``held`` is preferred, else the last.
         replaced: held rows for which this is true make way for the new ones.
     """
     spec = record.spec
     path = lake.partition_of(record)
-    held = pq.read_table(path, partitioning=None) if path.exists() else spec.schema.empty_table()
-    held_frame, new_frame = _frame(held), _frame(rows.cast(spec.schema))
+    held_frame, new_frame = _frame(_held(path, spec)), _frame(rows.cast(spec.schema))
     if replaced is not None:
         held_frame = held_frame.filter(~replaced)
     merged = pl.concat([held_frame, new_frame])
@@ -57,6 +59,18 @@ def merge_into(
     return record
 
 
+def _held(path: Path, spec: Dataset) -> pa.Table:
+    if not path.exists():
+        return spec.schema.empty_table()
+    try:
+        return pq.read_table(path, partitioning=None)
+    except pa.ArrowInvalid as error:
+        raise PerpError(
+            f"{path} is damaged ({error}); move it away and run this command again: what its "
+            "source still has will be asked for again"
+        ) from error
+
+
 def _frame(table: pa.Table) -> pl.DataFrame:
     return pl.DataFrame(table)
 
@@ -67,6 +81,8 @@ def _distinct(
     """One row per key; and how many equal and how many differing rows that has cost."""
     # The very rows that are held have been merged before: no duplicates of them.
     new = new.join(held, on=spec.schema.names, how="anti", nulls_equal=True)
+    if prefer == "new":
+        new = new.reverse()
     rank = {"held": 0 if prefer == "held" else 1, "new": 1 if prefer == "held" else 0}
     ranked = pl.concat(
         [
@@ -76,7 +92,7 @@ def _distinct(
     ).sort(["_rank", spec.time_column], maintain_order=True)
     keys = list(spec.key)
     chosen = ranked.unique(keys, keep="first", maintain_order=True)
-    values = [c for c in spec.schema.names if c not in ("receive_time", "connection")]
+    values = [c for c in spec.schema.names if c not in ("receive_time", "connection", "file")]
     dropped = ranked.height - chosen.height
     different = ranked.unique(values).height - chosen.height
     return chosen.drop("_rank"), dropped - different, different

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from urllib.parse import quote, unquote
 
@@ -25,6 +26,13 @@ def check_symbol(text: str) -> str:
             f"{text!r} is not a symbol; give exchange names such as BTCUSDT, separated by commas"
         )
     return symbol
+
+
+def unknown_symbol(symbol: str, known: Iterable[str], where: str) -> UsageError:
+    """The error for a symbol that ``where`` does not have; it names similar ones."""
+    near = difflib.get_close_matches(symbol, sorted(known), n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else "check its spelling"
+    return UsageError(f"{where} no contract {symbol}; {hint}")
 
 
 def encode_symbol(symbol: str) -> str:

@@ -11,6 +11,7 @@ import pickle
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -20,6 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 _PLAIN_EVERY_SECONDS = 5.0
+_STATUS_EVERY_SECONDS = 60.0
 _REPORT_EVERY_SECONDS = 0.25
 
 
@@ -133,6 +135,11 @@ class Progress:
                 self._workers.pop(work.pid, None)
         self._tick()
 
+    def add_rows(self, count: int) -> None:
+        """Rows have been read."""
+        self.rows += count
+        self._tick()
+
     def add_weight(self, weight: int) -> None:
         """A part of the units is settled."""
         self._weight_done += weight
@@ -192,6 +199,55 @@ class Progress:
         if share > 0 and self.done < self.total:
             parts += [f"ETA {duration(seconds * max(1 / share - 1, 0))}"]
         return ", ".join(parts)
+
+
+class StatusLine:
+    """The state of work without an end. Use as a context manager and call ``tick`` often.
+
+    Args:
+        line: the state as one line of text.
+    """
+
+    def __init__(self, line: Callable[[], str]) -> None:
+        self._line = line
+        self._shown = time.monotonic()
+        self._live = (
+            Live(
+                console=Console(stderr=True),
+                get_renderable=lambda: Text(line()),
+                refresh_per_second=2,
+            )
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> StatusLine:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def note(self, message: str) -> None:
+        """Print a line that stays."""
+        if self._live:
+            self._live.console.print(message, markup=False, highlight=False)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+    def tick(self) -> None:
+        """Where stderr is no terminal, print the line now and then."""
+        now = time.monotonic()
+        if self._live is None and now - self._shown >= _STATUS_EVERY_SECONDS:
+            self._shown = now
+            print(self._line(), file=sys.stderr, flush=True)
 
 
 def size(count: float) -> str:

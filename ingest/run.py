@@ -73,6 +73,7 @@ class Summary:
     problems: list[str] = field(default_factory=list)
     known_bad: int = 0
     by_others: int = 0  # landed by other perp processes meanwhile
+    requests: int = 0  # to an API
 
     @property
     def ok(self) -> bool:
@@ -181,17 +182,17 @@ async def each_claimed(
 
 
 @contextlib.contextmanager
-def writing(lake: Lake) -> Iterator[None]:
-    """Turn what the disk objects to into a PerpError that says what to do."""
+def writing(lake: Lake, kept: str = "what has landed stays") -> Iterator[None]:
+    """Turn what the disk objects to into a PerpError that says what to do, and what is kept."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise PerpError(
                 f"no space left for the lake {lake.root}; free some and run the same command "
-                "again: what has landed stays"
+                f"again: {kept}"
             ) from error
-        raise PerpError(f"cannot write the lake {lake.root}: {error}") from error
+        raise PerpError(f"cannot write the lake {lake.root}: {error}; {kept}") from error
 
 
 async def known_symbols(archive: VisionArchive) -> set[str]:

@@ -86,10 +86,11 @@ def as_of(market: Market, chosen: Mask, now: int) -> Market:
 
     The minute arrays are cut; the tape and all that is not of minutes are the whole market's.
     """
-    cut: dict[str, Any] = {name: getattr(market, name)[chosen] for name in _TRADED}
+    rows = np.flatnonzero(chosen)
+    cut: dict[str, Any] = {name: getattr(market, name)[rows] for name in _TRADED}
     for name in ("mark", "index", "premium"):
         path = getattr(market, name)
-        cut[name] = Ohlc(path.open[chosen], path.high[chosen], path.low[chosen], path.close[chosen])
+        cut[name] = Ohlc(path.open[rows], path.high[rows], path.low[rows], path.close[rows])
     minute = int(cut["minutes"][-1])
     if now >= minute + MINUTE:
         return replace(market, **cut)

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -15,20 +16,44 @@ from ingest.datasets import own_files
 from ingest.dbt import run_dbt
 from ingest.progress import duration, size
 from ingest.run import Options, Summary, ingest_archive
+from ingest.sandbox import live
 from ingest.sandbox.archive import build_archive, publish_january
-from ingest.sandbox.scenario import END, FLAWS, START, SYMBOLS
+from ingest.sandbox.rest import RestServer, running_clock
+from ingest.sandbox.scenario import (
+    END,
+    FLAWS,
+    LIVE_END,
+    LIVE_START,
+    START,
+    SYMBOLS,
+    live_markets,
+    midnight,
+)
 from ingest.sandbox.server import ArchiveServer
+from ingest.sandbox.stream import ReplayClock, StreamServer, market_feed
+from ingest.sandbox.tardis import TardisServer
 
 EXAMPLES = ("carry_and_basis", "who_moved_the_price", "why_is_it_missing")
 
 
 def serve_until_interrupted(folder: Path) -> int:
-    """Serve the simulated archive; returns when the user stops it."""
+    """Serve all of the simulated exchange and its vendor; returns when the user stops it."""
     build_archive(folder / "archive")
-    with ArchiveServer(folder / "archive") as server:
-        print(f"export PERP_ARCHIVE_URL={server.archive_url}")
-        print(f"export PERP_ARCHIVE_LISTING_URL={server.listing_url}")
-        print(f"# symbols {','.join(SYMBOLS)}; days {START} to {END}; Ctrl-C stops it", flush=True)
+    markets = live_markets()
+    feed = market_feed(markets.values(), LIVE_START, midnight(LIVE_END) + timedelta(days=1))
+    with (
+        ArchiveServer(folder / "archive") as archive,
+        RestServer(markets, now=running_clock(LIVE_START)) as rest,
+        StreamServer(feed, clock=ReplayClock(LIVE_START)) as stream,
+        TardisServer(markets) as tardis,
+    ):
+        print(f"export PERP_ARCHIVE_URL={archive.archive_url}")
+        print(f"export PERP_ARCHIVE_LISTING_URL={archive.listing_url}")
+        print(f"export PERP_API_URL={rest.api_url}")
+        print(f"export PERP_STREAM_URL={stream.url}")
+        print(f"export PERP_TARDIS_URL={tardis.url}")
+        print(f"# symbols {','.join(SYMBOLS)}; the archive has {START} to {END}")
+        print(f"# the API's clock began at {LIVE_START} UTC; Ctrl-C stops it", flush=True)
         try:
             while True:
                 time.sleep(3600)
@@ -55,11 +80,14 @@ def build_warehouse(config: Config, folder: Path) -> int:
         _say(f"3  Upstream replaces {key}; ingest again")
         _report(_ingest(local))
 
-    _say("4  dbt build: models and tests")
+    _say("4  The live sources: the API, a vendor, somebody's capture, the recorded stream")
+    _live(config, folder)
+
+    _say("5  dbt build: models and tests")
     for arguments in (("build",), ("compile", "--select", "resource_type:analysis")):
         if code := run_dbt(config, "--quiet", *arguments):
             return code
-    _say("5  What stands in the warehouse")
+    _say("6  What stands in the warehouse")
     with duckdb.connect(str(config.warehouse), read_only=True) as warehouse:
         _show_tables(warehouse)
         compiled = PROJECT_ROOT / "target/compiled/perp_warehouse/dbt_project/analyses"
@@ -77,6 +105,27 @@ def build_warehouse(config: Config, folder: Path) -> int:
     print(f"   lake: {config.lake}    warehouse: {config.warehouse}")
     print("   next: perp status    dbt build    make docs    or SQL over the warehouse file")
     return 0
+
+
+def _live(config: Config, folder: Path) -> None:
+    markets = live_markets()
+    pulled = live.pull(config, markets)
+    print(
+        f"   API: {pulled.requests} requests, {pulled.partitions['landed']} partitions landed; the "
+        f"clock of the exchange stands at {LIVE_START}"
+    )
+    for name, bought in zip(("liquidations", "tickers"), live.buy(config, markets), strict=True):
+        print(
+            f"   Tardis {name}: {bought.files['landed']} day files, {bought.rows:,} rows; "
+            f"{bought.files['absent_upstream']} absent upstream"
+        )
+    captured = live.capture(config, markets, folder / "captures")
+    print(f"   Capture: {captured.new:,} liquidations, {live.hours(captured.covered):.1f} hours")
+    recorded = live.record(config, markets)
+    print(
+        f"   Stream: {recorded.new:,} liquidations over {recorded.connections} connections, "
+        f"{live.hours(recorded.covered):.1f} simulated hours covered"
+    )
 
 
 def _ingest(config: Config) -> Summary:
@@ -105,6 +154,7 @@ def _show_tables(warehouse: duckdb.DuckDBPyConnection) -> None:
     for check, what in (
         ("minutes_against_hours", "minute bars equal the exchange's own 1h bars"),
         ("ticks_against_minutes", "ticks equal the minute bars"),
+        ("archive_against_api", "the archive equals the API"),
     ):
         equal, compared = one(
             "select sum(n_hours_equal), sum(n_hours_compared) from reconciliation_summary "

@@ -13,6 +13,7 @@ SEED = 7
 START = date(2024, 1, 1)
 END = date(2024, 3, 10)  # January and February have monthly files, March is the current month
 LIVE_END = date(2024, 3, 11)  # what is live goes on for one more day than the archive
+LIVE_START = datetime(2024, 3, 11, 6)  # where its clock begins when a user serves it
 OUTAGE = (datetime(2024, 2, 20, 5, 10), datetime(2024, 2, 20, 7, 25))
 
 EIGHT_HOURS = (datetime(2020, 1, 1), 8)
@@ -61,6 +62,7 @@ class Listing:
 
 
 IDLE = (
+    Listing("龙虾USDT", "PERPETUAL", "TRADING", "COIN", 0.0421),
     Listing("TSLAUSDT", "TRADIFI_PERPETUAL", "TRADING", "EQUITY", 175.34),
     Listing(
         "SRMUSDT", "PERPETUAL", "SETTLING", "COIN", 0.257, delivery=datetime(2024, 1, 12, 9)

@@ -216,7 +216,7 @@ class FileClient:
         if code == 404:
             raise NotFound
         if code in (408, 425, 429) or code >= 500:
-            raise Transient(f"HTTP {code}", _retry_after(reply.headers.get("Retry-After")))
+            raise Transient(f"HTTP {code}", parse_retry_after(reply.headers.get("Retry-After")))
         if 300 <= code < 400:
             raise Failed(
                 f"HTTP {code}: a redirect to {reply.headers.get('Location')} is refused", 1
@@ -272,7 +272,8 @@ def _resumable(part: Path) -> tuple[int, str]:
         return 0, ""
 
 
-def _retry_after(value: str | None) -> float | None:
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for, in either of its forms."""
     if value is None:
         return None
     try:

@@ -1,6 +1,6 @@
 {{ config(
     materialized='monthly',
-    meta={'lake_inputs': ['vision/klines_1m']}
+    meta={'lake_inputs': ['vision/klines_1m', 'api/klines_1m']}
 ) }}
 
 with
@@ -10,7 +10,7 @@ hours as (
 ),
 
 minutes as (
-    select * from {{ ref('stg_vision__klines_1m') }}
+    select * from {{ ref('int_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 

@@ -14,7 +14,8 @@ versions as (
         ) as previous_last_modified
     from files
     where
-        not is_carried
+        source = 'vision'
+        and not is_carried
         and outcome = 'landed'
 ),
 

@@ -7,8 +7,8 @@ active_gaps as (
     select * from {{ ref('int_active_gaps_hourly') }}
 ),
 
-archive_hours as (
-    select * from {{ ref('stg_vision__klines_1h') }}
+hour_bars as (
+    select * from {{ ref('int_klines_1h') }}
 ),
 
 from_minutes as (
@@ -16,6 +16,11 @@ from_minutes as (
         minute_hours.symbol,
         minute_hours.hour_ts,
         'klines_1m' as bar_source,
+        case
+            when minute_hours.n_minutes_from_api = 0 then 'archive'
+            when minute_hours.n_minutes_from_api = minute_hours.n_minutes then 'api'
+            else 'mixed'
+        end as bar_origin,
         minute_hours.open,
         minute_hours.high,
         minute_hours.low,
@@ -41,14 +46,14 @@ from_minutes as (
     where minute_hours.n_minutes >= 1
 ),
 
--- An hour that the minute archive lacks, taken from the hourly archive. Its minutes are unknown;
+-- An hour without minutes, taken from the exchange's own hourly bars. Its minutes are unknown;
 -- if it traded, its last trade is placed in its last minute, so that no silence is invented.
 fallback_typed as (
     select
         *,
         (high + low + close) / 3e0 as typical_price,
         coalesce(trade_count, 0) > 0 or coalesce(volume, 0) > 0 as is_active
-    from archive_hours
+    from hour_bars
     where is_valid
 ),
 
@@ -57,6 +62,7 @@ from_hours as (
         fallback_typed.symbol,
         fallback_typed.hour_ts,
         'klines_1h' as bar_source,
+        fallback_typed.source as bar_origin,
         fallback_typed.open,
         fallback_typed.high,
         fallback_typed.low,
@@ -104,6 +110,7 @@ final as (
         symbol,
         hour_ts,
         bar_source,
+        bar_origin,
         open,
         high,
         low,

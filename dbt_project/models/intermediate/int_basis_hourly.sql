@@ -1,16 +1,21 @@
 {{ config(
     materialized='monthly',
-    meta={'lake_inputs': ['vision/klines_1m', 'vision/index_price_klines_1m']}
+    meta={'lake_inputs': [
+        'vision/klines_1m',
+        'vision/index_price_klines_1m',
+        'api/klines_1m',
+        'api/index_price_klines_1m',
+    ]}
 ) }}
 
 with
 last_price as (
-    select * from {{ ref('stg_vision__klines_1m') }}
+    select * from {{ ref('int_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 
 index_price as (
-    select * from {{ ref('stg_vision__index_price_klines_1m') }}
+    select * from {{ ref('int_index_price_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 

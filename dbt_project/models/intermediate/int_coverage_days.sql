@@ -3,14 +3,21 @@ datasets as (
     select * from {{ ref('datasets') }}
 ),
 
-partitions as (
+records as (
     select * from {{ ref('stg_lake__landing_log') }}
     where is_current
 ),
 
+partitions as (
+    select * from records
+    where source = 'vision'
+),
+
 files as (
     select * from {{ ref('stg_lake__landing_files') }}
-    where is_current
+    where
+        source = 'vision'
+        and is_current
 ),
 
 file_days as (
@@ -33,7 +40,10 @@ domains as (
     select
         symbol,
         min(cast(month || '-01' as date)) as domain_start
-    from partitions
+    from records
+    where
+        source in ('vision', 'api')
+        and symbol <> '_market'
     group by symbol
 ),
 
@@ -71,7 +81,8 @@ present as (
         grid_hours.dataset,
         grid_hours.symbol,
         cast(grid_hours.hour_ts as date) as day,
-        sum(grid_hours.n_present) as n_present
+        sum(grid_hours.n_present) as n_present,
+        sum(grid_hours.n_from_api) as n_from_api
     from grid_hours
     cross join horizon
     where grid_hours.hour_ts < horizon.horizon_ts
@@ -117,7 +128,8 @@ final as (
             / (60e0 * bounded.slot_minutes) as bigint
         ) as n_slots,
         coalesce(present.n_present, 0) as n_present,
-        -- why a slot of this day is missing, if one is
+        coalesce(present.n_from_api, 0) as n_from_api,
+        -- why the archive does not have a slot of this day, if it does not
         case
             when partitions.month is null then 'not_ingested'
             when bounded.day < partitions.first_day then 'not_ingested'

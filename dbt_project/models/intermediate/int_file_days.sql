@@ -6,13 +6,16 @@ datasets as (
 
 partitions as (
     select * from {{ ref('stg_lake__landing_log') }}
-    where is_current
+    where
+        source = 'vision'
+        and is_current
 ),
 
 files as (
     select * from {{ ref('stg_lake__landing_files') }}
     where
-        is_current
+        source = 'vision'
+        and is_current
         and outcome = 'landed'
 ),
 

@@ -65,6 +65,7 @@ final as (
         settlements.funding_interval_hours,
         settlements.funding_annualized,
         settlements.funding_delta_settle,
+        settlements.source as funding_source,
         {{ seconds_between('carried.settle_time', 'carried.hour_ts') }} / 3600e0
             as hours_since_funding,
         {{ seconds_between('carried.settle_time', 'carried.hour_ts') }}

@@ -12,7 +12,7 @@ premium_hours as (
 ),
 
 premium_minutes as (
-    select * from {{ ref('stg_vision__premium_index_klines_1m') }}
+    select * from {{ ref('int_premium_index_klines_1m') }}
 ),
 
 -- A minute weighs its distance from the settlement, counted from 1. Within hour H that is the

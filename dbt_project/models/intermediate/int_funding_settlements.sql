@@ -4,7 +4,7 @@ events as (
         *,
         -- settle_time is a whole minute, so 59 minutes lift it to the next full hour or leave it
         date_trunc('hour', settle_time + interval '59' minute) as effective_ts
-    from {{ ref('stg_vision__funding_rate') }}
+    from {{ ref('int_funding_events') }}
 ),
 
 spine as (
@@ -19,6 +19,7 @@ placed as (
         events.effective_ts,
         events.funding_rate,
         events.funding_interval_hours as stated_interval_hours,
+        events.source,
         {{ seconds_between(
             'lag(events.settle_time) over (
                 partition by events.symbol, spine.listing_segment
@@ -64,6 +65,7 @@ final as (
         funding_rate,
         cast(funding_interval_hours as int) as funding_interval_hours,
         funding_annualized,
+        source,
         funding_annualized - lag(funding_annualized) over (
             partition by symbol, listing_segment order by settle_time nulls last
         ) as funding_delta_settle

@@ -8,7 +8,8 @@ final as (
         dataset,
         symbol,
         date_trunc('hour', slot_ts) as hour_ts,
-        cast(count(*) as int) as n_present
+        cast(count(*) as int) as n_present,
+        cast(sum(case when source = 'api' then 1 else 0 end) as int) as n_from_api
     from slots
     group by dataset, symbol, date_trunc('hour', slot_ts)
 )

@@ -14,12 +14,12 @@
 with
 {% for dataset in bar_datasets %}
 {{ dataset }} as (
-    select * from {{ ref('stg_vision__' ~ dataset) }}
+    select * from {{ ref('int_' ~ dataset) }}
 ),
 
 {% endfor %}
 metrics as (
-    select * from {{ ref('stg_vision__metrics') }}
+    select * from {{ ref('int_metrics') }}
 ),
 
 final as (
@@ -27,16 +27,21 @@ final as (
     select
         '{{ dataset }}' as dataset,
         symbol,
-        open_time as slot_ts
+        open_time as slot_ts,
+        source
     from {{ dataset }}
     union all
     {% endfor %}
     select
         'metrics' as dataset,
         symbol,
-        bucket_ts as slot_ts
+        bucket_ts as slot_ts,
+        source
     from metrics
-    where is_bucket_pick
+    -- ratios alone do not make a slot
+    where
+        source = 'archive'
+        or open_interest is not null
 )
 
 select * from final

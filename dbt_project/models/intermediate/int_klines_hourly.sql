@@ -1,11 +1,11 @@
 {{ config(
     materialized='monthly',
-    meta={'lake_inputs': ['vision/klines_1m']}
+    meta={'lake_inputs': ['vision/klines_1m', 'api/klines_1m']}
 ) }}
 
 with
 minutes as (
-    select * from {{ ref('stg_vision__klines_1m') }}
+    select * from {{ ref('int_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 
@@ -26,6 +26,7 @@ priced as (
         taker_buy_quote_volume,
         is_valid,
         is_active,
+        source,
         volume * (high + low + close) / 3e0 as typical_value
     from minutes
 ),
@@ -51,6 +52,9 @@ final as (
         ) as quote_is_proxy,
         cast(sum(case when is_valid then 1 else 0 end) as int) as n_minutes,
         cast(sum(case when is_active then 1 else 0 end) as int) as n_minutes_active,
+        cast(
+            sum(case when is_valid and source = 'api' then 1 else 0 end) as int
+        ) as n_minutes_from_api,
         max(case when is_valid and minute_of_hour = 30 then open end) as open_at_30,
         max(case when is_valid and minute_of_hour = 29 then close end) as close_at_29,
         min(minute_of_hour) filter (where is_active) as first_active_minute,

@@ -1,10 +1,10 @@
 with
 minutes as (
-    select * from {{ ref('stg_vision__klines_1m') }}
+    select * from {{ ref('int_klines_1m') }}
 ),
 
-archive_hours as (
-    select * from {{ ref('stg_vision__klines_1h') }}
+hours as (
+    select * from {{ ref('int_klines_1h') }}
 ),
 
 bars as (
@@ -27,11 +27,11 @@ first_hours as (
     select
         symbol,
         min(open_time) as first_ts
-    from archive_hours
+    from hours
     group by symbol
 ),
 
--- The hourly archive counts only where it reaches back further than the minute archive.
+-- Hourly bars count only where they reach back further than minute bars.
 first_bars as (
     select
         coalesce(first_minutes.symbol, first_hours.symbol) as symbol,

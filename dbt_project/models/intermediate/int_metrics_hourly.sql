@@ -1,15 +1,13 @@
 with
 buckets as (
-    select * from {{ ref('stg_vision__metrics') }}
+    select * from {{ ref('int_metrics') }}
 ),
 
 -- Only the last three labels of an hour are fresh enough for it, and nothing is carried further.
 fresh as (
     select *
     from buckets
-    where
-        is_bucket_pick
-        and extract(minute from bucket_ts) >= 45
+    where extract(minute from bucket_ts) >= 45
 ),
 
 last_values as (
@@ -22,6 +20,7 @@ last_values as (
         {{ latest('toptrader_account_ratio', 'bucket_ts') }} as toptrader_account_ratio,
         {{ latest('global_account_ratio', 'bucket_ts') }} as global_account_ratio,
         {{ latest('taker_vol_ratio', 'bucket_ts') }} as taker_vol_ratio,
+        {{ latest('open_interest_source', 'bucket_ts') }} as open_interest_source,
         max(case when open_interest is not null then bucket_ts end) as open_interest_bucket_ts
     from fresh
     group by symbol, hour_ts
@@ -36,6 +35,7 @@ final as (
         cast(
             60 - extract(minute from open_interest_bucket_ts) as int
         ) as open_interest_age_minutes,
+        open_interest_source,
         toptrader_position_ratio,
         toptrader_account_ratio,
         global_account_ratio,

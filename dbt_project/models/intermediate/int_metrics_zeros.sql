@@ -1,7 +1,8 @@
-{#- Five-minute slots that upstream has but whose open interest is 0, that is unknown. -#}
+{#- Five-minute slots whose open interest the archive gives as 0, that is unknown, and the API not
+    at all. -#}
 with
 metrics as (
-    select * from {{ ref('stg_vision__metrics') }}
+    select * from {{ ref('int_metrics') }}
 ),
 
 horizon as (
@@ -23,8 +24,8 @@ zeros as (
     from metrics
     cross join horizon
     where
-        metrics.is_bucket_pick
-        and metrics.is_zero_open_interest
+        metrics.is_zero_open_interest
+        and metrics.open_interest is null
         and metrics.bucket_ts < horizon.horizon_ts
 ),
 

@@ -1,6 +1,6 @@
 {{ config(
     materialized='monthly',
-    meta={'lake_inputs': ['vision/klines_1m']}
+    meta={'lake_inputs': ['vision/klines_1m', 'api/klines_1m']}
 ) }}
 
 with

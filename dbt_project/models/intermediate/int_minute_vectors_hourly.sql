@@ -12,7 +12,7 @@ minutes as (
         close,
         volume,
         coalesce(quote_volume, volume * (high + low + close) / 3e0) as quote_volume
-    from {{ ref('stg_vision__klines_1m') }}
+    from {{ ref('int_klines_1m') }}
     where is_valid and {{ in_batch('month') }}
 ),
 

@@ -13,8 +13,12 @@ listings as (
     select * from {{ ref('int_listings') }}
 ),
 
+answered_spans as (
+    select * from {{ ref('int_answered_spans') }}
+),
+
 settlements as (
-    select * from {{ ref('stg_vision__funding_rate') }}
+    select * from {{ ref('int_funding_events') }}
 ),
 
 empty_days as (
@@ -88,7 +92,8 @@ around_slots as (
     where next_slot_ts is null
 ),
 
--- Two settlements that lie further apart than either one's interval enclose missing ones.
+-- Two settlements that lie further apart than either one's interval enclose missing ones. Where
+-- both come from the API, which states none, it is the longest there is.
 spaced_settlements as (
     select
         symbol,
@@ -96,9 +101,14 @@ spaced_settlements as (
         lag(settle_time) over (
             partition by symbol order by settle_time nulls last
         ) as previous_settle_time,
-        greatest(
-            funding_interval_hours,
-            lag(funding_interval_hours) over (partition by symbol order by settle_time nulls last)
+        coalesce(
+            greatest(
+                funding_interval_hours,
+                lag(funding_interval_hours) over (
+                    partition by symbol order by settle_time nulls last
+                )
+            ),
+            8
         ) as interval_hours
     from settlements
 ),
@@ -199,31 +209,98 @@ pieces as (
     select * from file_days
 ),
 
+-- What the archive has not given is absent upstream where the API has answered without it.
+answers as (
+    select
+        pieces.*,
+        case
+            when answered_spans.symbol is not null
+                then greatest(pieces.piece_start, answered_spans.span_start)
+        end as answer_start,
+        case
+            when answered_spans.symbol is not null
+                then least(pieces.piece_end, answered_spans.span_end)
+        end as answer_end
+    from pieces
+    left join answered_spans
+        on
+            pieces.dataset = answered_spans.dataset
+            and pieces.symbol = answered_spans.symbol
+            and pieces.piece_start < answered_spans.span_end
+            and pieces.piece_end > answered_spans.span_start
+),
+
+followed_answers as (
+    select
+        *,
+        lag(answer_end) over answers_to_piece as previous_answer_end,
+        lead(answer_start) over answers_to_piece as next_answer_start
+    from answers
+    window
+        answers_to_piece as (
+            partition by dataset, symbol, slot_minutes, reason, piece_start, piece_end
+            order by answer_start nulls last
+        )
+),
+
+explained as (
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        'absent_upstream' as reason,
+        answer_start as piece_start,
+        answer_end as piece_end
+    from followed_answers
+    where answer_start is not null
+    union all
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        coalesce(previous_answer_end, piece_start) as piece_start,
+        coalesce(answer_start, piece_end) as piece_end
+    from followed_answers
+    union all
+    select
+        dataset,
+        symbol,
+        slot_minutes,
+        reason,
+        answer_end as piece_start,
+        piece_end
+    from followed_answers
+    where
+        answer_start is not null
+        and next_answer_start is null
+),
+
 -- What upstream does not have is cut at the listing and at the last trade of the contract. The file
 -- of a day is not cut: it should be there if the contract traded at all on that day.
 listed as (
     select
-        pieces.dataset,
-        pieces.symbol,
-        pieces.slot_minutes,
-        pieces.reason,
-        pieces.piece_start,
-        pieces.piece_end,
+        explained.dataset,
+        explained.symbol,
+        explained.slot_minutes,
+        explained.reason,
+        explained.piece_start,
+        explained.piece_end,
         case
-            when pieces.reason <> 'absent_upstream' then null
-            when pieces.slot_minutes = 1440 then date_trunc('day', listings.listed_ts)
+            when explained.reason <> 'absent_upstream' then null
+            when explained.slot_minutes = 1440 then date_trunc('day', listings.listed_ts)
             else listings.listed_ts
         end as listed_ts,
         case
-            when pieces.reason <> 'absent_upstream' then null
-            when pieces.slot_minutes = 1440
+            when explained.reason <> 'absent_upstream' then null
+            when explained.slot_minutes = 1440
                 then
                     date_trunc('day', listings.delisted_ts - interval '1' second)
                     + interval '1' day
             else listings.delisted_ts
         end as delisted_ts
-    from pieces
-    left join listings on pieces.symbol = listings.symbol
+    from explained
+    left join listings on explained.symbol = listings.symbol
 ),
 
 cut as (

@@ -1,11 +1,11 @@
 {{ config(
     materialized='monthly',
-    meta={'lake_inputs': ['vision/premium_index_klines_1m']}
+    meta={'lake_inputs': ['vision/premium_index_klines_1m', 'api/premium_index_klines_1m']}
 ) }}
 
 with
 minutes as (
-    select * from {{ ref('stg_vision__premium_index_klines_1m') }}
+    select * from {{ ref('int_premium_index_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 

@@ -4,22 +4,25 @@
         'vision/klines_1m',
         'vision/mark_price_klines_1m',
         'vision/index_price_klines_1m',
+        'api/klines_1m',
+        'api/mark_price_klines_1m',
+        'api/index_price_klines_1m',
     ]}
 ) }}
 
 with
 last_price as (
-    select * from {{ ref('stg_vision__klines_1m') }}
+    select * from {{ ref('int_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 
 mark_price as (
-    select * from {{ ref('stg_vision__mark_price_klines_1m') }}
+    select * from {{ ref('int_mark_price_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 
 index_price as (
-    select * from {{ ref('stg_vision__index_price_klines_1m') }}
+    select * from {{ ref('int_index_price_klines_1m') }}
     where {{ in_batch('month') }}
 ),
 

@@ -10,7 +10,13 @@
 {{ config(
     materialized='monthly',
     meta={
-        'lake_inputs': ['vision/agg_trade_sizes_1h', 'vision/klines_1m', 'vision/klines_1h'],
+        'lake_inputs': [
+            'vision/agg_trade_sizes_1h',
+            'vision/klines_1m',
+            'vision/klines_1h',
+            'api/klines_1m',
+            'api/klines_1h',
+        ],
         'months_before': (var('size_window_days') + 27) // 28,
     }
 ) }}

@@ -42,8 +42,8 @@ minute_hours as (
     select * from {{ ref('int_klines_hourly') }}
 ),
 
-archive_hours as (
-    select * from {{ ref('stg_vision__klines_1h') }}
+exchange_hours as (
+    select * from {{ ref('int_klines_1h') }}
 ),
 
 defects as (
@@ -58,6 +58,7 @@ kept_months as (
     from {{ ref('stg_lake__landing_log') }}
     where
         is_current
+        and source = 'vision'
         and dataset = 'agg_trades'
         and rows_out > 0
 ),
@@ -112,19 +113,19 @@ minute_bars as (
 
 hour_bars as (
     select
-        archive_hours.symbol,
-        archive_hours.hour_ts,
-        archive_hours.volume,
-        archive_hours.quote_volume,
-        archive_hours.trade_count,
-        archive_hours.taker_buy_volume,
-        archive_hours.taker_buy_quote_volume,
+        exchange_hours.symbol,
+        exchange_hours.hour_ts,
+        exchange_hours.volume,
+        exchange_hours.quote_volume,
+        exchange_hours.trade_count,
+        exchange_hours.taker_buy_volume,
+        exchange_hours.taker_buy_quote_volume,
         cast(null as string) as defect
-    from archive_hours
+    from exchange_hours
     inner join file_days
         on
-            archive_hours.symbol = file_days.symbol
-            and cast(archive_hours.hour_ts as date) = file_days.day
+            exchange_hours.symbol = file_days.symbol
+            and cast(exchange_hours.hour_ts as date) = file_days.day
 ),
 
 classes as (

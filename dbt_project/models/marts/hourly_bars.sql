@@ -30,7 +30,8 @@ final as (
         case when bars.symbol is null then 0 else bars.n_minutes end as n_minutes,
         case when bars.symbol is null then 0 else bars.n_minutes_active end as n_minutes_active,
         bars.quote_is_proxy,
-        bars.bar_source
+        bars.bar_source,
+        bars.bar_origin
     from spine
     left join bars
         on

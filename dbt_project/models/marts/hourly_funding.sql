@@ -30,6 +30,8 @@ fresh as (
         case
             when not funding_hours.is_stale then funding_hours.funding_delta_settle
         end as funding_delta_settle,
+        case when not funding_hours.is_stale then funding_hours.funding_source end
+            as funding_source,
         case
             when not funding_hours.is_stale then premium_averages.premium_average
         end as premium_average,
@@ -94,7 +96,8 @@ final as (
         {{ finite('hours_since_funding') }} as hours_since_funding,
         {{ finite('funding_pressure') }} as funding_pressure,
         {{ finite('case when premium_average is not null then funding_rate_pred end') }}
-            as funding_rate_pred
+            as funding_rate_pred,
+        cast(funding_source as string) as funding_source
     from compared
 )
 

@@ -18,7 +18,7 @@ pieces as (
 ),
 
 settlements as (
-    select * from {{ ref('stg_vision__funding_rate') }}
+    select * from {{ ref('int_funding_events') }}
 ),
 
 horizon as (
@@ -29,7 +29,8 @@ settlements_by_month as (
     select
         settlements.symbol,
         substr(cast(cast(settlements.settle_time as date) as string), 1, 7) as month,
-        count(*) as n_present
+        count(*) as n_present,
+        sum(case when settlements.source = 'api' then 1 else 0 end) as n_from_api
     from settlements
     cross join horizon
     where settlements.settle_time < horizon.horizon_ts
@@ -44,6 +45,7 @@ months as (
         substr(cast(day as string), 1, 7) as month,
         sum(n_slots) as n_slots,
         sum(n_present) as n_present,
+        sum(n_from_api) as n_from_api,
         count(*) as n_days,
         sum(case when has_file then 1 else 0 end) as n_covered_days
     from days
@@ -88,6 +90,10 @@ joined as (
             when months.dataset = 'funding_rate' then coalesce(settlements_by_month.n_present, 0)
             else months.n_present
         end as n_present,
+        case
+            when months.dataset = 'funding_rate' then coalesce(settlements_by_month.n_from_api, 0)
+            else months.n_from_api
+        end as n_from_api,
         coalesce(missing.n_missing, 0) as n_missing,
         {% for reason in reasons %}
         coalesce(missing.n_{{ reason }}, 0) as n_{{ reason }},
@@ -118,6 +124,7 @@ final as (
         cast(slot as string) as slot,
         cast(n_expected as bigint) as n_expected,
         cast(n_present as bigint) as n_present,
+        cast(n_from_api as bigint) as n_from_api,
         cast(n_missing as bigint) as n_missing,
         {% for reason in reasons %}
         cast(n_{{ reason }} as bigint) as n_{{ reason }},

@@ -16,13 +16,30 @@ universe as (
     select * from {{ ref('universe') }}
 ),
 
+snapshots as (
+    select * from {{ ref('stg_api__exchange_info') }}
+),
+
+ranked_snapshots as (
+    select
+        *,
+        row_number() over (partition by symbol order by snapshot_time desc nulls last) as recency
+    from snapshots
+),
+
+terms as (
+    select * from ranked_snapshots
+    where recency = 1
+),
+
 on_record as (
     select
         symbol,
-        count(distinct case when rows_out > 0 then dataset end) as n_datasets,
+        count(distinct case when rows_out > 0 then source || '/' || dataset end) as n_datasets,
         min(case when rows_out > 0 then month end) as first_month,
         max(case when rows_out > 0 then month end) as last_month
     from partitions
+    where symbol <> '_market'
     group by symbol
 ),
 
@@ -48,11 +65,19 @@ final as (
         cast(coalesce(segments.n_bars, 0) as bigint) as n_bars,
         cast(coalesce(on_record.n_datasets, 0) as int) as n_datasets,
         cast(on_record.first_month as string) as first_month,
-        cast(on_record.last_month as string) as last_month
+        cast(on_record.last_month as string) as last_month,
+        cast(terms.contract_type as string) as contract_type,
+        cast(terms.status as string) as status,
+        cast(terms.underlying_type as string) as underlying_type,
+        cast(terms.onboard_date as timestamp) as onboard_date,
+        cast(terms.tick_size as double) as tick_size,
+        cast(terms.lot_size as double) as lot_size,
+        cast(terms.snapshot_time as timestamp) as terms_seen_at
     from on_record
     full outer join universe on on_record.symbol = universe.symbol
     left join listings on coalesce(on_record.symbol, universe.symbol) = listings.symbol
     left join segments on coalesce(on_record.symbol, universe.symbol) = segments.symbol
+    left join terms on coalesce(on_record.symbol, universe.symbol) = terms.symbol
 )
 
 select * from final

@@ -7,6 +7,10 @@ tick_defects as (
     select * from {{ ref('int_tick_defects') }}
 ),
 
+liquidation_hours as (
+    select * from {{ ref('liq_feed_coverage') }}
+),
+
 silences as (
     select * from {{ ref('int_silences') }}
 ),
@@ -37,6 +41,16 @@ pieces as (
         defect_end as piece_end,
         n_ticks as n_slots
     from tick_defects
+    union all
+    select
+        'liquidations' as dataset,
+        symbol,
+        'feed_not_recorded' as reason,
+        hour_ts as piece_start,
+        hour_ts + interval '1' hour as piece_end,
+        1 as n_slots
+    from liquidation_hours
+    where not ok
 ),
 
 adjoining as (
@@ -115,6 +129,7 @@ final as (
                         'missing_ids', 'ids_restart', 'bad_ticks', 'duplicate_ids', 'out_of_order'
                     )
                     then 'aggregate trade'
+                when united.dataset = 'liquidations' then 'hour'
                 else datasets.slot
             end as string
         ) as slot,
@@ -122,7 +137,7 @@ final as (
             {{ seconds_between('united.gap_start', 'united.gap_end') }} / 3600e0 as double
         ) as hours
     from united
-    inner join datasets on united.dataset = datasets.dataset
+    left join datasets on united.dataset = datasets.dataset
 )
 
 select * from final

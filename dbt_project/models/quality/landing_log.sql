@@ -47,6 +47,7 @@ final as (
         cast(
             coalesce({{ vector_size('attempts.uncovered_days') }}, 0) as int
         ) as n_uncovered_days,
+        cast(coalesce({{ vector_size('attempts.covered') }}, 0) as int) as n_covered_spans,
         cast(attempts.first_time as timestamp) as first_time,
         cast(attempts.last_time as timestamp) as last_time,
         cast(attempts.n_gaps as bigint) as n_gaps,

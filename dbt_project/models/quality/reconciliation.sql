@@ -21,6 +21,20 @@
     'buy_quote',
     'sell_quote',
 ] -%}
+{#- what of the API stands for a field of metrics -#}
+{%- set series = {
+    'open_interest': 'open_interest_5m',
+    'open_interest_usd': 'open_interest_5m',
+    'toptrader_position_ratio': 'top_position_ratio_5m',
+    'toptrader_account_ratio': 'top_account_ratio_5m',
+    'global_account_ratio': 'global_account_ratio_5m',
+    'taker_vol_ratio': 'taker_ratio_5m',
+} -%}
+{%- set api_fields = traded_fields + series.keys() | list + [
+    'funding_rate',
+    'mark_price',
+    'index_price',
+] -%}
 {%- set price_fields = ['open', 'high', 'low', 'close'] -%}
 {%- set price_datasets = ['mark_price_klines', 'index_price_klines', 'premium_index_klines'] -%}
 
@@ -30,11 +44,16 @@ traded_minutes as (
 ),
 
 traded_hours as (
-    select * from {{ ref('stg_vision__klines_1h') }}
+    select * from {{ ref('int_klines_1h') }}
 ),
 
 tick_pairs as (
     select * from {{ ref('int_tick_pairs') }}
+    where is_different
+),
+
+api_pairs as (
+    select * from {{ ref('int_api_pairs') }}
     where is_different
 ),
 
@@ -52,12 +71,12 @@ revisions as (
         min(low) as low,
         max_by(close, open_time) as close,
         count(*) as n_rows
-    from {{ ref('stg_vision__' ~ dataset ~ '_1m') }}
+    from {{ ref('int_' ~ dataset ~ '_1m') }}
     group by symbol, hour_ts
 ),
 
 {{ dataset }}_hours as (
-    select * from {{ ref('stg_vision__' ~ dataset ~ '_1h') }}
+    select * from {{ ref('int_' ~ dataset ~ '_1h') }}
 ),
 
 {% endfor %}
@@ -148,10 +167,44 @@ tick_fields as (
     {% endfor %}
 ),
 
+api_fields as (
+    {% for field in api_fields %}
+    select
+        check_name,
+        dataset_a,
+        {% if field in series %}
+        case dataset_a when 'metrics' then '{{ series[field] }}' else dataset_b end as dataset_b,
+        {% else %}
+        dataset_b,
+        {% endif %}
+        symbol,
+        ts,
+        '{{ field }}' as field,
+        {{ field }}_a as value_a,
+        {{ field }}_b as value_b,
+        cause,
+        relative_tolerance,
+        absolute_tolerance
+    from api_pairs
+    where {{ field }}_a is not null
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
 fields as (
-    select * from bar_fields
+    select
+        *,
+        {{ tolerance }} as relative_tolerance,
+        0e0 as absolute_tolerance
+    from bar_fields
     union all
-    select * from tick_fields
+    select
+        *,
+        {{ tolerance }} as relative_tolerance,
+        0e0 as absolute_tolerance
+    from tick_fields
+    union all
+    select * from api_fields
 ),
 
 differences as (
@@ -164,7 +217,8 @@ differences as (
     where
         value_a is null
         or value_b is null
-        or abs(value_a - value_b) > {{ tolerance }} * greatest(abs(value_a), abs(value_b))
+        or abs(value_a - value_b)
+        > relative_tolerance * greatest(abs(value_a), abs(value_b)) + absolute_tolerance
 ),
 
 united as (

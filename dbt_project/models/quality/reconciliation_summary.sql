@@ -8,7 +8,11 @@ tick_pairs as (
     select * from {{ ref('int_tick_pairs') }}
 ),
 
-tick_differences as (
+api_pairs as (
+    select * from {{ ref('int_api_pairs') }}
+),
+
+other_differences as (
     select * from {{ ref('reconciliation') }}
     where check_name not in ('minutes_against_hours', 'archive_revision')
 ),
@@ -110,14 +114,14 @@ tick_hours as (
     group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
 ),
 
-largest_tick_differences as (
+largest_differences as (
     select
         check_name,
         dataset_a,
         symbol,
         substr(cast(cast(ts as date) as string), 1, 7) as month,
         max(relative_difference) as max_relative_difference
-    from tick_differences
+    from other_differences
     group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
 ),
 
@@ -131,20 +135,56 @@ tick_months as (
         tick_hours.n_hours_different,
         tick_hours.n_hours_only_in_a,
         tick_hours.n_hours_only_in_b,
-        largest_tick_differences.max_relative_difference
+        largest_differences.max_relative_difference
     from tick_hours
-    left join largest_tick_differences
+    left join largest_differences
         on
-            tick_hours.check_name = largest_tick_differences.check_name
-            and tick_hours.dataset_a = largest_tick_differences.dataset_a
-            and tick_hours.symbol = largest_tick_differences.symbol
-            and tick_hours.month = largest_tick_differences.month
+            tick_hours.check_name = largest_differences.check_name
+            and tick_hours.dataset_a = largest_differences.dataset_a
+            and tick_hours.symbol = largest_differences.symbol
+            and tick_hours.month = largest_differences.month
+),
+
+-- Five-minute moments are compared one by one and counted by the hour.
+api_hours as (
+    select
+        check_name,
+        dataset_a,
+        symbol,
+        substr(cast(cast(ts as date) as string), 1, 7) as month,
+        count(distinct date_trunc('hour', ts)) as n_hours_compared,
+        count(distinct case when is_different then date_trunc('hour', ts) end)
+            as n_hours_different
+    from api_pairs
+    group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
+),
+
+api_months as (
+    select
+        api_hours.check_name,
+        api_hours.dataset_a as dataset,
+        api_hours.symbol,
+        api_hours.month,
+        api_hours.n_hours_compared,
+        api_hours.n_hours_different,
+        0 as n_hours_only_in_a,
+        0 as n_hours_only_in_b,
+        largest_differences.max_relative_difference
+    from api_hours
+    left join largest_differences
+        on
+            api_hours.check_name = largest_differences.check_name
+            and api_hours.dataset_a = largest_differences.dataset_a
+            and api_hours.symbol = largest_differences.symbol
+            and api_hours.month = largest_differences.month
 ),
 
 united as (
     select * from bar_months
     union all
     select * from tick_months
+    union all
+    select * from api_months
 ),
 
 final as (

@@ -25,6 +25,7 @@ final as (
         coalesce(bad_rows, 0) as bad_rows,
         coalesce(missing_ids, 0) as missing_ids,
         uncovered_days,
+        covered,
         cast(first_time as timestamp) as first_time,
         cast(last_time as timestamp) as last_time,
         gaps as n_gaps,

@@ -51,6 +51,11 @@ final as (
         create_time,
         bucket_ts,
         date_trunc('hour', bucket_ts) as hour_ts,
+        case
+            when file_date >= date '{{ var("metrics_start_labels_from") }}'
+                then bucket_ts + interval '5' minute
+            else bucket_ts
+        end as period_end_ts,
         open_interest,
         open_interest_usd,
         toptrader_position_ratio,

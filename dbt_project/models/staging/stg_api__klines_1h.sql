@@ -1,0 +1,26 @@
+with
+source as (
+    select * from {{ source('api', 'klines_1h') }}
+),
+
+final as (
+    select
+        cast(symbol as string) as symbol,
+        cast(month as string) as month,
+        cast(open_time as timestamp) as open_time,
+        date_trunc('hour', cast(open_time as timestamp)) as hour_ts,
+        cast(open as double) as open,
+        cast(high as double) as high,
+        cast(low as double) as low,
+        cast(close as double) as close,
+        cast(volume as double) as volume,
+        cast(quote_volume as double) as quote_volume,
+        cast(trade_count as bigint) as trade_count,
+        cast(taker_buy_volume as double) as taker_buy_volume,
+        cast(taker_buy_quote_volume as double) as taker_buy_quote_volume,
+        cast(close_time as timestamp) as close_time,
+        {{ is_sound_bar() }} as is_valid
+    from source
+)
+
+select * from final

@@ -286,11 +286,11 @@ class _Recorder:
     def _fold(self, journal: Journal) -> Added:
         try:
             with writing(self.lake, self._kept()):
-                added = self._add(journal.path)
+                # First those of the dead: a partition that one left unlogged is put in order.
                 self.summary.recovered += self._fold_abandoned().new
+                return self._add(journal.path)
         finally:
             journal.close()
-        return added
 
     def _fold_abandoned(self) -> Added:
         """Fold the journals of recorders that were killed."""

@@ -24,6 +24,7 @@ from ingest.sandbox.rest import RestServer
 from ingest.sandbox.scenario import END, LIVE_START, SYMBOLS
 from ingest.sandbox.stream import ReplayClock, StreamServer, market_feed
 from ingest.sandbox.tardis import TardisServer
+from ingest.sources.liquidation_stream import StreamOptions
 from ingest.tardis import ingest_tardis
 
 VENDOR_DAYS = (date(2024, 2, 5), date(2024, 3, 5))
@@ -87,9 +88,11 @@ def record(config: Config, markets: dict[str, Market]) -> RecordingSummary:
         server.drop_after = len(feed) // 3
         return record_liquidations(
             replace(config, stream_url=server.url),
-            RecordOptions(rotate_seconds=1, sync_seconds=0.1),
+            RecordOptions(
+                rotate_seconds=1, sync_seconds=0.1, stream=StreamOptions(max_leap=timedelta.max)
+            ),
             clock=clock.now,
-            stop=lambda: clock.now() >= RECORDED[1] + timedelta(seconds=_SPEED),
+            stop=lambda: clock.now() >= RECORDED[1] + timedelta(hours=1),
         )
 
 

@@ -292,12 +292,12 @@ def force_order(
 
 def market_feed(
     markets: Iterable[Market], start: datetime, end: datetime
-) -> list[tuple[datetime, Message]]:
+) -> list[tuple[datetime, dict[str, Any]]]:
     """What the exchange pushes of these markets' liquidations in [start, end), ascending.
 
     The latest order of a symbol and second is pushed when the second is over; the others never are.
     """
-    feed: list[tuple[datetime, Message]] = []
+    feed: list[tuple[datetime, dict[str, Any]]] = []
     for market in markets:
         contract, orders = market.contract, market.liquidations
         by_second: dict[int, int] = {}

@@ -1,0 +1,56 @@
+"""What the commands have in common: options for where things are, and lists in one argument."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ingest.config import Config
+
+
+def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command options for where things are, and hand it the resulting ``config``."""
+    options = {
+        "lake": ("--lake", Path, "Folder of the lake [PERP_LAKE, data/lake]."),
+        "warehouse": ("--warehouse", Path, "DuckDB file [PERP_WAREHOUSE, data/warehouse.duckdb]."),
+        "archive_url": ("--archive-url", str, "Address of the archive [PERP_ARCHIVE_URL]."),
+        "archive_listing_url": (
+            "--archive-listing-url",
+            str,
+            "Address of its listing [PERP_ARCHIVE_LISTING_URL].",
+        ),
+        "api_url": ("--api-url", str, "Address of the exchange's API [PERP_API_URL]."),
+        "tardis_url": ("--tardis-url", str, "Address of Tardis's files [PERP_TARDIS_URL]."),
+        "stream_url": ("--stream-url", str, "Address of the exchange's streams [PERP_STREAM_URL]."),
+    }
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def with_config(**arguments: Any) -> int:  # noqa: ANN401 (whatever the command takes)
+            config = Config.from_env(**{name: arguments.pop(name) for name in names})
+            return command(config=config, **arguments)
+
+        for name in reversed(names):
+            flag, kind, text = options[name]
+            with_config = click.option(flag, name, type=kind, help=text)(with_config)
+        return with_config
+
+    return decorate
+
+
+def complain(text: str) -> None:
+    """A message to the user."""
+    print(f"perp: {text}", file=sys.stderr)
+
+
+def split(text: str | None) -> list[str] | None:
+    """Parts of a comma-separated list, each once; None where the option is not given."""
+    if text is None:
+        return None
+    parts = [p for p in (part.strip() for part in text.split(",")) if p]
+    return list(dict.fromkeys(parts))

@@ -379,8 +379,9 @@ MARTS = {
     "A": "hourly_bars", "B": "hourly_funding", "C": "hourly_cleaned", "D": "hourly_momentum",
     "E": "hourly_volatility", "M": "hourly_open_interest", "X": "hourly_context",
 }  # fmt: skip
-TABLES = [*MARTS.values(), "hourly_ticker", "liq_feed_coverage", "final_dataset"]
-HOURLY = ["--select", "+final_dataset", "+hourly_ticker", "+liq_feed_coverage"]
+TABLES = ["hourly_funding", "hourly_cleaned", "hourly_open_interest", "hourly_ticker",
+          "hourly_bars", "liq_feed_coverage"]  # fmt: skip
+HOURLY = ["--select", *(f"+{table}" for table in TABLES)]
 NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
 
 

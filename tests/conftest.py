@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ingest.config import PROJECT_ROOT, Config
-from ingest.datasets import VISION
+from ingest.datasets import SOURCES
 from ingest.lake import Lake
 from ingest.run import Options, ingest_archive
 from ingest.sandbox.server import ArchiveServer
@@ -43,17 +43,20 @@ class Warehouse:
     def inputs(self) -> dict[str, pd.DataFrame]:
         """The lake as data frames, one per dataset, with column ``symbol``; and the holidays.
 
-        Ticks are read from the exchange's own files: ``agg_trades`` and the days they cover.
+        Datasets of the archive stand under their names, others under ``source/name``. Ticks are
+        read from the exchange's own files: ``agg_trades`` and the days they cover.
         """
         frames = {
             "us_market_holidays": pd.read_csv(
                 PROJECT_ROOT / "dbt_project/seeds/us_market_holidays.csv"
             )
         }
-        for name in (name for name in VISION if name != "agg_trades"):
-            glob = f"{self.lake}/vision/{name}/symbol=*/month=*/data.parquet"
-            order = "file_date, file_row" if name == "metrics" else "1"
-            frames[name] = duckdb.sql(
+        datasets = [d for of_source in SOURCES.values() for d in of_source.values()]
+        for dataset in (d for d in datasets if d.name != "agg_trades"):
+            prefix = "" if dataset.source == "vision" else f"{dataset.source}/"
+            glob = f"{self.lake}/{dataset.source}/{dataset.name}/symbol=*/month=*/data.parquet"
+            order = "file_date, file_row" if dataset.name == "metrics" else "1"
+            frames[prefix + dataset.name] = duckdb.sql(
                 f"""select * exclude (month) from read_parquet('{glob}', hive_partitioning = true,
                 hive_types = {{'symbol': varchar, 'month': varchar}}) order by symbol, {order}"""
             ).df()

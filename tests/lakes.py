@@ -1,4 +1,4 @@
-"""Lakes made by hand: minutes written as if they had been landed."""
+"""Lakes made by hand: rows written as if they had been landed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ingest.datasets import VISION
+from ingest.datasets import SOURCES
 from ingest.lake import FileRecord, Lake, LandingLog, LandingRecord, write_parquet
 
 MINUTE = pd.Timedelta(minutes=1)
@@ -48,15 +48,18 @@ def land_partition(
     rows: pa.Table,
     files: Sequence[FileRecord] = (),
     uncovered_days: Sequence[str] = (),
+    *,
+    source: str = "vision",
+    covered: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write one partition and log it; columns that the dataset lacks are left out."""
-    spec = VISION[dataset]
+    spec = SOURCES[source][dataset]
     whole = rows.select(spec.schema.names).cast(spec.schema)
     size, digest = write_parquet(lake.partition(spec, symbol, month), whole, spec)
     log.append(
         LandingRecord(
-            "vision", dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
-            files=list(files), uncovered_days=list(uncovered_days),
+            source, dataset, symbol, month, "landed", f"{month}-01", f"{month}-28",
+            files=list(files), uncovered_days=list(uncovered_days), covered=list(covered),
             rows_out=whole.num_rows, parquet_bytes=size, parquet_sha256=digest,
         )
     )  # fmt: skip

@@ -25,6 +25,7 @@ A_COLUMNS = [
     "n_minutes_active",
     "quote_is_proxy",
     "bar_source",
+    "bar_origin",
 ]
 PRICES = ["open", "high", "low", "close"]
 SUMS = ["volume", "quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume"]
@@ -60,6 +61,10 @@ def _aggregate(c: pd.DataFrame) -> pd.DataFrame:
     out["n_minutes"] = by_hour.size().astype("float64")
     out["n_minutes_active"] = by_hour["active"].sum().astype("float64")
     out["quote_is_proxy"] = by_hour["proxied"].max().astype("float64")
+    share_of_api = (c["source"] == "api").groupby([c[key] for key in KEYS]).mean()
+    out["bar_origin"] = np.select(
+        [share_of_api == 0, share_of_api == 1], ["archive", "api"], "mixed"
+    )
     out["traded"] = out["n_minutes_active"] > 0
     out = out.reset_index()
     return out

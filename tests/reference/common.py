@@ -30,9 +30,17 @@ def table(inputs: Inputs, name: str, times: Sequence[str], numbers: Sequence[str
     return frame.astype({"symbol": "object"} | kinds)
 
 
+def sources(inputs: Inputs, name: str) -> pd.Series[str]:
+    """Whose row each one is, by its position; inputs that do not say are the archive's."""
+    frame = inputs.get(name, pd.DataFrame())
+    given = frame["source"].tolist() if "source" in frame else ["archive"] * len(frame)
+    return pd.Series(given, dtype="object")
+
+
 def candles(inputs: Inputs, name: str, numbers: Sequence[str]) -> pd.DataFrame:
     """Candles in time order, one per symbol and open time (the last one given), with `hour_ts`."""
     frame = table(inputs, name, ["open_time"], numbers)
+    frame["source"] = sources(inputs, name)
     frame = frame.drop_duplicates(["symbol", "open_time"], keep="last")
     frame = frame.sort_values(["symbol", "open_time"], ignore_index=True)
     frame["hour_ts"] = frame["open_time"].dt.floor("h")

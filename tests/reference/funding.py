@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from .common import (
     by_symbol,
     premium_candles,
     segments,
+    sources,
     table,
 )
 
@@ -32,7 +34,9 @@ B_COLUMNS = [
     "hours_since_funding",
     "funding_pressure",
     "funding_rate_pred",
+    "funding_source",
 ]
+NUMBERS = B_COLUMNS[:-1]
 HOURS_A_YEAR = 365 * 24
 RICH_CARRY = 0.30
 MIN_CROSS_SECTION = 10
@@ -46,6 +50,7 @@ class Settlement:
     time: np.datetime64
     rate: float
     interval: float
+    source: str
 
     @property
     def annualized(self) -> float:
@@ -57,6 +62,7 @@ def settlements(inputs: Inputs) -> pd.DataFrame:
     events = table(
         inputs, "funding_rate", ["calc_time"], ["funding_interval_hours", "funding_rate"]
     )
+    events["source"] = sources(inputs, "funding_rate")
     events["settle_time"] = (events["calc_time"] + pd.Timedelta(seconds=30)).dt.floor("min")
     events = events.sort_values(["symbol", "calc_time"], kind="stable")
     return events.drop_duplicates(["symbol", "settle_time"], keep="last", ignore_index=True)
@@ -72,15 +78,16 @@ def segment_settlements(events: pd.DataFrame, first_row: np.datetime64) -> list[
     landing = events["settle_time"].dt.ceil("h")
     out: list[Settlement] = []
     seen = events[landing >= first_row]
-    for time, rate, interval in zip(
+    for time, rate, interval, source in zip(
         seen["settle_time"].to_numpy(),
         seen["funding_rate"].tolist(),
         seen["funding_interval_hours"].tolist(),
+        seen["source"].tolist(),
         strict=True,
     ):
         if not interval > 0:
             interval = cycle_from_spacing((time - out[-1].time) / HOUR) if out else np.nan
-        out.append(Settlement(time, rate, interval))
+        out.append(Settlement(time, rate, interval, source))
     return out
 
 
@@ -96,14 +103,14 @@ def predicted(last: Settlement, hour: np.datetime64, times: Times, premiums: Flo
 
 def _row(
     past: list[Settlement], hour: np.datetime64, times: Times, premiums: Floats
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The columns that depend on one symbol only; `past` ends at the row's hour."""
     if not past:
         return {}
     last = past[-1]
     day = [s.rate for s in past if s.time >= hour - 23 * HOUR]
     age = float((hour - last.time) / HOUR)
-    out = {
+    out: dict[str, Any] = {
         "funding_paid_24h": float(sum(day)) if day else np.nan,
         "hours_since_funding": age,
     }
@@ -111,6 +118,7 @@ def _row(
         return out
     yearly = last.annualized
     out["funding_rate"] = last.rate
+    out["funding_source"] = last.source
     out["funding_interval_hours"] = last.interval
     out["funding_annualized"] = yearly
     if len(past) > 1:
@@ -128,7 +136,8 @@ def family_b(inputs: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
     events = by_symbol(settlements(inputs))
     premium = premium_candles(inputs)
     minutes = by_symbol(premium)
-    out = pd.DataFrame(np.nan, index=rows.index, columns=B_COLUMNS)
+    out = pd.DataFrame(np.nan, index=rows.index, columns=NUMBERS)
+    out["funding_source"] = pd.Series(None, index=rows.index, dtype="object")
     for symbol, segment in segments(rows):
         hours = segment["hour_ts"].to_numpy()
         own_minutes = minutes.get(symbol, premium.iloc[:0])
@@ -140,7 +149,8 @@ def family_b(inputs: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
             _row(seen[: np.searchsorted(stamps, hour, side="right")], hour, times, premiums)
             for hour in hours
         ]
-        own = pd.DataFrame(records, index=segment.index, columns=B_COLUMNS).astype("float64")
+        own = pd.DataFrame(records, index=segment.index, columns=B_COLUMNS)
+        own[NUMBERS] = own[NUMBERS].astype("float64")
         own["funding_delta"] = own["funding_rate"].diff()
         out.loc[segment.index] = own
     out = pd.concat([rows[[*KEYS, "has_bar"]], out], axis=1)

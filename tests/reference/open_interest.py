@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from .bars import valid_candles
-from .common import KEYS, Inputs, candles, divide, premium_candles, table
+from .common import KEYS, Inputs, candles, divide, premium_candles, sources, table
 
 M_COLUMNS = [
     "oi_open_interest",
     "oi_open_interest_usd",
     "oi_age_minutes",
+    "oi_source",
     "oi_delta",
     "oi_delta_over_volume",
     "oi_delta_usd",
@@ -63,6 +64,7 @@ LABEL_CHANGE = pd.Timestamp("2026-06-25")
 def snapshots(inputs: Inputs, label_change: pd.Timestamp | None) -> pd.DataFrame:
     """One metrics row per symbol and five minutes, under period-end labels (`label`)."""
     m = table(inputs, "metrics", ["create_time", "file_date"], list(AS_OF))
+    m["source"] = sources(inputs, "metrics")
     m["label"] = m["create_time"].dt.floor("5min")
     if label_change is not None:
         late = m["file_date"] >= label_change
@@ -87,10 +89,12 @@ def as_of(inputs: Inputs, rows: pd.DataFrame, label_change: pd.Timestamp | None)
     out = rows.copy()
     for source, target in AS_OF.items():
         known = m[m[source].notna()].drop_duplicates(KEYS, keep="last")
-        known = known[[*KEYS, source, "minute"]].rename(columns={source: target})
+        known = known[[*KEYS, source, "minute", "source"]].rename(columns={source: target})
         if target == "oi_open_interest":
             known["oi_age_minutes"] = 60 - known["minute"]
-        out = out.merge(known.drop(columns="minute"), on=KEYS, how="left", validate="one_to_one")
+            known["oi_source"] = known["source"]
+        known = known.drop(columns=["minute", "source"])
+        out = out.merge(known, on=KEYS, how="left", validate="one_to_one")
     return out
 
 

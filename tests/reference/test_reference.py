@@ -91,13 +91,13 @@ def same(got: list[Any], want: list[float | None]) -> bool:
 def test_column_counts() -> None:
     assert {k: len(v) for k, v in COLUMNS.items()} == {
         "T": 6,
-        "A": 16,
-        "B": 11,
+        "A": 17,
+        "B": 12,
         "C": 14,
         "D": 26,
         "E": 51,
         "F": 47,
-        "M": 33,
+        "M": 34,
         "X": 9,
     }
     frames = build(tables(hours_of(range(3))), 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -105,7 +106,17 @@ def make_sandbox(warehouse: Warehouse, exchange: Path) -> str:
 def genuine(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """LINK, AVAX and ALGO months, their funding, and metrics of LINK, AVAX and BTC."""
     real = require_real_data()
-    folder = tmp_path_factory.mktemp("genuine")
+    with built_once(tmp_path_factory, "genuine") as folder:
+        done = folder / "settlements.json"
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            done.write_text(json.dumps(make_genuine(real, folder)))
+        settlements = json.loads(done.read_text())
+    return Warehouse(folder / "lake", folder / "w.duckdb", settlements=settlements)
+
+
+def make_genuine(real: Path, folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Land genuine files and build; returns the settlements (calc_time in ms, rate) by symbol."""
     root = folder / "archive"
     symbols = lay_out_klines(real, root)
     for symbol in ("LINKUSDT", "AVAXUSDT", "BTCUSDT"):
@@ -125,7 +136,7 @@ def genuine(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         )
     assert summary.ok, summary.problems
     dbt(config.lake, config.warehouse, "build")
-    return Warehouse(config.lake, config.warehouse, settlements=settlements)
+    return settlements
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def api(
 )
 @click.option("--start", help="First day of arrival, YYYY-MM-DD [default: the beginning].")
 @click.option("--end", help="Last day of arrival, YYYY-MM-DD [default: yesterday].")
-@click.option("--datasets", help="liquidations, derivative_ticker or both [default: both].")
+@click.option("--datasets", help="Comma-separated [default: liquidations; with --path, all].")
 @click.option("--connections", default=8, show_default=True, type=click.IntRange(1, 64))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
 @click.option("--attempts", default=5, show_default=True, type=click.IntRange(1, 20))
@@ -282,7 +282,8 @@ def tardis(
     summary = ingest_tardis(
         config,
         path=path,
-        datasets=_known_datasets(datasets, TARDIS),
+        # A day of one contract's ticker weighs more than a month of all liquidations.
+        datasets=_known_datasets(datasets or (None if path else "liquidations"), TARDIS),
         symbols=names,
         first=first,
         last=last,

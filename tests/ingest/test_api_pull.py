@@ -271,6 +271,23 @@ def test_an_answer_that_is_not_understood_is_kept_out(exchange: Exchange):
     assert exchange.record("klines_1m").parquet_bytes is None
 
 
+def test_rows_sent_twice_land_once_and_are_counted(exchange: Exchange):
+    def twice(_, reply):
+        rows = json.loads(reply.body)
+        corrected = [*rows[5][:5], "123.5", *rows[5][6:]]
+        body = json.dumps([*rows, rows[3], corrected]).encode()
+        return replace(
+            reply, body=body, headers={**reply.headers, "Content-Length": str(len(body))}
+        )
+
+    exchange.server.faults["fapi/v1/klines"] = [twice]
+    assert exchange.pull(symbols=["BTCUSDT"]).ok
+    rows, record = exchange.rows("klines_1m"), exchange.record("klines_1m")
+    assert len(rows) == 360
+    assert rows["volume"][5] == 123.5, "the later answer counts"
+    assert (record.duplicates_dropped, record.conflicts_dropped) == (1, 1)
+
+
 # --------------------------------------------------------------------------------------- limits
 def test_a_limit_is_kept_and_used(exchange: Exchange):
     """Ten windows' worth of weight: nothing is refused, and every whole window is nearly full."""

@@ -27,6 +27,7 @@ from ingest.sandbox.tardis import TardisServer
 from ingest.sources.liquidation_stream import StreamOptions
 from ingest.tardis import ingest_tardis
 
+PULLED = [symbol for symbol in SYMBOLS if symbol != "1000PEPEUSDT"]
 VENDOR_DAYS = (date(2024, 2, 5), date(2024, 3, 5))
 TICKER_DAYS = (date(2024, 3, 1), date(2024, 3, 2))
 TICKER_SYMBOLS = ["BTCUSDT", "AVAXUSDT"]
@@ -39,8 +40,8 @@ def pull(config: Config, markets: dict[str, Market]) -> Summary:
     """This month's settlements; the last archived day, to compare; and the hours after it."""
     with RestServer(markets, now=lambda: epoch_ms(LIVE_START)) as server:
         local = replace(config, api_url=server.api_url)
-        ingest_api(local, ["funding_rate"], SYMBOLS, END.replace(day=1), None, PullOptions())
-        _, summary = ingest_api(local, list(API), SYMBOLS, END, None, PullOptions(overlap=True))
+        ingest_api(local, ["funding_rate"], PULLED, END.replace(day=1), None, PullOptions())
+        _, summary = ingest_api(local, list(API), PULLED, END, None, PullOptions(overlap=True))
     return summary
 
 

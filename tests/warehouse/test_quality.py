@@ -14,7 +14,8 @@ GAPS = {
         "2024-01-01", "2024-02-13 08:30", 43 * 1440 + 510,
     ),
     "delisting": (
-        "klines_1m", "WAVESUSDT", "after_delisting", "2024-02-19", "2024-03-11", 21 * 1440,
+        "klines_1m", "WAVESUSDT", "after_delisting",
+        "2024-02-19", "2024-03-11 05:55", 21 * 1440 + 355,
     ),
     "lost day": ("klines_1m", "SOLUSDT", "absent_upstream", "2024-02-06", "2024-02-07", 1440),
     "outage": (
@@ -44,6 +45,12 @@ GAPS = {
     ),
     "zero metrics": (
         "metrics", "BTCUSDT", "zero_upstream", "2024-01-10 10:00", "2024-01-10 13:00", 36,
+    ),
+    "not asked of the API": (
+        "klines_1m", "1000PEPEUSDT", "not_ingested", "2024-03-11", "2024-03-11 06:00", 360,
+    ),
+    "not recorded": (
+        "liquidations", "BTCUSDT", "feed_not_recorded", "2024-01-11", "2024-02-05", 25 * 24,
     ),
     "damaged metrics zip": (
         "metrics", "LINKUSDT", "quarantined", "2024-02-22", "2024-02-23", 288,
@@ -142,7 +149,8 @@ def test_vintages_are_on_record(sandbox: Warehouse):
     )
     assert list(headers["symbol"]) == ["ADAUSDT", "XRPUSDT"]
     units = sandbox.read(
-        "select symbol, period from landing_files where epoch_unit = 'us' and is_current"
+        """select symbol, period from landing_files
+        where epoch_unit = 'us' and source = 'vision' and is_current"""
     )
     assert units.values.tolist() == [["DOGEUSDT", "2024-02"]]
 
@@ -188,11 +196,12 @@ def test_a_second_ingest_read_the_replaced_file_only(sandbox: Warehouse):
     """Neither what stands nor what is known to be bad is asked for again."""
     runs = sandbox.read(
         """select left(log_seq, 8) as run, status, count(*) as n
-        from landing_log group by all order by all"""
+        from landing_log where source = 'vision' group by all order by all"""
     )
     landed = runs[runs["status"] == "landed"].set_index("run")["n"]
     assert landed["00000001"] > 300
     assert runs[runs["run"] > "00000001"][["status", "n"]].to_dict("records") == [
         {"status": "landed", "n": 1}
     ]
-    assert len(sandbox.read("select * from landing_files where log_seq > '00000002'")) == 1
+    later = "select * from landing_files where source = 'vision' and log_seq > '00000002'"
+    assert len(sandbox.read(later)) == 1

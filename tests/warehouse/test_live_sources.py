@@ -579,6 +579,12 @@ def test_a_missing_ratio_is_filled_alone(live: Live):
     assert row.tolist() == ["archive", 1.3, 1.75]
 
 
+def test_zeros_that_the_api_fills_are_no_gap(live: Live):
+    zeros = live.read("select sum(n_zero_open_interest) as n from metrics_files")
+    assert zeros["n"][0] == 3
+    assert live.read("select * from gaps where reason = 'zero_upstream'").empty
+
+
 def test_metrics_are_compared_moment_by_moment(live: Live):
     """Position ratios differ on purpose; accounts only by the API's rounding."""
     found = live.read(

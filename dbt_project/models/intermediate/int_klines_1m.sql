@@ -9,16 +9,25 @@ pulled as (
     select * from {{ ref('stg_api__klines_1m') }}
 ),
 
--- The month is part of the join so that both sides are read only where the other one has rows.
+-- Named apart from the rows above, so that no engine keeps those in memory to use them twice. The
+-- month is part of the join so that both sides are read only where the other one has rows.
+held as (
+    select
+        symbol,
+        month,
+        open_time
+    from {{ ref('stg_vision__klines_1m') }}
+),
+
 missing as (
     select pulled.*
     from pulled
-    left join archive
+    left join held
         on
-            pulled.symbol = archive.symbol
-            and pulled.month = archive.month
-            and pulled.open_time = archive.open_time
-    where archive.symbol is null
+            pulled.symbol = held.symbol
+            and pulled.month = held.month
+            and pulled.open_time = held.open_time
+    where held.symbol is null
 ),
 
 final as (

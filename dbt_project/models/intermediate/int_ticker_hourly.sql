@@ -17,17 +17,35 @@ ticks as (
     where {{ in_batch('month') }}
 ),
 
--- Of values that arrived at one moment the largest counts, so that the order of rows does not.
-final as (
+last_moments as (
     select
         symbol,
         hour_ts,
         {% for field in fields %}
-        {{ latest(field, ordered_pair('receive_time', field)) }} as {{ field }},
+        max(case when {{ field }} is not null then receive_time end) as {{ field }}_time,
         {% endfor %}
-        cast(count(*) as bigint) as n_rows
+        count(*) as n_rows
     from ticks
     group by symbol, hour_ts
+),
+
+-- Of values that arrived at one moment the largest counts, so that the order of rows does not.
+final as (
+    select
+        ticks.symbol,
+        ticks.hour_ts,
+        {% for field in fields %}
+        max(
+            case when ticks.receive_time = last_moments.{{ field }}_time then ticks.{{ field }} end
+        ) as {{ field }},
+        {% endfor %}
+        cast(max(last_moments.n_rows) as bigint) as n_rows
+    from ticks
+    inner join last_moments
+        on
+            ticks.symbol = last_moments.symbol
+            and ticks.hour_ts = last_moments.hour_ts
+    group by ticks.symbol, ticks.hour_ts
 )
 
 select * from final

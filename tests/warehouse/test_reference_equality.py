@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Warehouse
 from tests.reference import build_all, compare
+from tests.reference.sources import complete
 
 MARTS = {
     "A": "hourly_bars",
@@ -22,7 +23,7 @@ MARTS = {
 
 def load(warehouse: Warehouse) -> dict[str, pd.DataFrame]:
     # Labels are used as the archive gives them: H+55 is safe under either convention.
-    return build_all(warehouse.inputs(), label_change=None)
+    return build_all(complete(warehouse.inputs()), label_change=None)
 
 
 @pytest.fixture(scope="module")

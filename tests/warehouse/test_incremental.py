@@ -34,7 +34,9 @@ OF_TICKS = {
     LOOKS_BACK,
 }
 MONTHLY = OF_LAST_PRICES | {"int_premium_hourly"} | OF_TICKS
+OF_TICKERS = {"int_ticker_hourly": {"2024-03"}}  # the vendor's, of two days
 TABLES = MONTHLY | {
+    *OF_TICKERS,
     "hourly_bars",
     "hourly_funding",
     "hourly_cleaned",
@@ -44,6 +46,7 @@ TABLES = MONTHLY | {
     "hourly_context",
     "int_size_thresholds",
     "hourly_order_flow",
+    "hourly_ticker",
     "final_dataset",
     "final_dataset_metrics_complete",
 }
@@ -57,7 +60,7 @@ KEYS = {  # where they are not symbol and hour
 def land_month(source: Path, target: Path, month: str) -> None:
     """What a run that asked for this month only would have left in the lake."""
     Lake(target).prepare("vision")
-    for path in source.glob(f"vision/*/symbol=*/month={month}/data.parquet"):
+    for path in source.glob(f"*/*/symbol=*/month={month}/data.parquet"):
         goal = target / path.relative_to(source)
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, goal)
@@ -83,7 +86,7 @@ def built_by(month: str, landed: set[str]) -> dict[str, set[str]]:
     following = str(pd.Period(month) + 1)
     built = {model: {month} for model in MONTHLY}
     built[LOOKS_BACK] = {month} | ({following} & landed)
-    return built
+    return built | {model: months for model, months in OF_TICKERS.items() if month in months}
 
 
 def check_same(left: Path, right: Path, tables: set[str] = TABLES) -> None:
@@ -217,5 +220,5 @@ def test_full_refresh_builds_every_month_again(grown: tuple[Path, Path], tmp_pat
     lake, warehouse = grown[0], tmp_path / "w.duckdb"
     shutil.copy(grown[1], warehouse)
     built = run(lake, warehouse, "--full-refresh", "--select", "config.materialized:monthly")
-    assert built == {model: set(ORDER) for model in MONTHLY}
+    assert built == {model: set(ORDER) for model in MONTHLY} | OF_TICKERS
     check_same(grown[1], warehouse, MONTHLY)

@@ -13,6 +13,8 @@ import pandas as pd
 
 from ingest.config import PROJECT_ROOT
 
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")  # they read no lake; the sandbox runs them
+
 
 def dbt(lake: Path, warehouse: Path, *args: str, **variables: object) -> str:
     """Run a dbt command in the project; returns its output, fails the test if it fails."""

@@ -22,7 +22,7 @@ from ingest.datasets import SOURCES
 from ingest.lake import Lake
 from ingest.run import Options, ingest_archive
 from ingest.sandbox.server import ArchiveServer
-from tests.build import dbt, read
+from tests.build import NO_UNIT_TESTS, dbt, read
 from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, require_real_data
 from tests.tape import ticks_of_archive
 
@@ -135,7 +135,7 @@ def make_genuine(real: Path, folder: Path) -> dict[str, list[tuple[int, float]]]
             Options(),
         )
     assert summary.ok, summary.problems
-    dbt(config.lake, config.warehouse, "build")
+    dbt(config.lake, config.warehouse, "build", *NO_UNIT_TESTS)
     return settlements
 
 

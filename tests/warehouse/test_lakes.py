@@ -12,7 +12,7 @@ import pytest
 
 from ingest.config import PROJECT_ROOT
 from ingest.lake import LandingLog, LandingRecord
-from tests.build import dbt, read, try_dbt
+from tests.build import NO_UNIT_TESTS, dbt, read, try_dbt
 from tests.lakes import land, minute_bars
 
 
@@ -41,7 +41,7 @@ def test_a_lake_of_absences_builds_empty_tables(empty_lake: Path, tmp_path: Path
     log.close()
     with log.path.open("a") as handle:
         handle.write('{"source": "vision", "data')  # a writer was killed here
-    dbt(empty_lake, tmp_path / "w.duckdb", "build")
+    dbt(empty_lake, tmp_path / "w.duckdb", "build", *NO_UNIT_TESTS)
     assert read(tmp_path / "w.duckdb", "final_dataset").empty
     assert len(read(tmp_path / "w.duckdb", "landing_log")) == 1
 
@@ -50,7 +50,7 @@ def test_one_minute_is_one_row(tmp_path: Path):
     row = {"open_time": [pd.Timestamp("2024-01-01 05:59")], "open": 10.0, "high": 11.0, "low": 9.0,
            "close": 10.5, "volume": 4.0}  # fmt: skip
     land(tmp_path / "lake", minute_bars("BTCUSDT", pd.DataFrame(row)))
-    dbt(tmp_path / "lake", tmp_path / "w.duckdb", "build")
+    dbt(tmp_path / "lake", tmp_path / "w.duckdb", "build", *NO_UNIT_TESTS)
     (final,) = read(tmp_path / "w.duckdb", "final_dataset").to_dict("records")
     assert (final["symbol"], final["n_minutes"], final["close"]) == ("BTCUSDT", 1, 10.5)
     assert final["vwap_quote"] == 10.5

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ingest.lake import FileRecord, Lake, LandingLog
-from tests.build import dbt, read
+from tests.build import NO_UNIT_TESTS, dbt, read
 from tests.lakes import land, land_partition, minute_bars
 
 SYMBOL, MONTH = "BTCUSDT", "2024-01"
@@ -96,7 +96,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = pa.Table.from_pandas(rows, preserve_index=False)
         land_partition(lake, log, dataset, SYMBOL, MONTH, table, [file], empty)
     log.close()
-    dbt(folder / "lake", folder / "w.duckdb", "build", size_min_days=1)
+    dbt(folder / "lake", folder / "w.duckdb", "build", *NO_UNIT_TESTS, size_min_days=1)
     return folder / "w.duckdb"
 
 

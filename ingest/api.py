@@ -287,6 +287,8 @@ class _Run:
                 writing(self.lake),
             ):
                 self.log, self.progress, self.api, self.now = log, progress, api, now
+                if gone := sorted(set(symbols or default_symbols) - set(listed)):
+                    progress.note(f"left out, the exchange does not list them: {', '.join(gone)}")
                 try:
                     await self._snapshots(wanted, contracts, chosen)
                     await each_claimed(pulls, self._pull, self.claims, progress)
@@ -312,7 +314,13 @@ class _Run:
 
             async def ask(symbol: str) -> None:
                 params = {"symbol": symbol}
-                bodies.append(await self.api.get("fapiPublicGetOpenInterest", params, expect=dict))
+                try:
+                    body = await self.api.get("fapiPublicGetOpenInterest", params, expect=dict)
+                except Failed as error:  # of a contract that is being settled, say
+                    self.summary.problems.append(f"failed: open_interest {symbol}: {error}")
+                    self.progress.note(self.summary.problems[-1])
+                else:
+                    bodies.append(body)
 
             await each(symbols, ask, self.options.connections)
             return open_interest_table(bodies, self.now)

@@ -184,6 +184,17 @@ def test_nothing_is_asked_for_before_a_listing(exchange: Exchange):
     }  # fmt: skip
 
 
+def test_a_default_symbol_that_is_not_listed_is_left_out_and_named(exchange: Exchange, capsys):
+    options = Options(retry=QUICK)
+    start = date(2024, 3, 11)
+    ingest_api(
+        exchange.config, ["klines_1h"], None, start, None, options,
+        default_symbols=["BTCUSDT", "GONEUSDT"],
+    )  # fmt: skip
+    assert "left out, the exchange does not list them: GONEUSDT" in capsys.readouterr().err
+    assert [key[1] for key in exchange.lake.state("api")] == ["BTCUSDT"]
+
+
 def test_an_unknown_symbol_is_refused_with_a_hint(exchange: Exchange):
     with pytest.raises(UsageError, match=r"no contract BTCUSD; did you mean BTCUSDT"):
         exchange.pull(symbols=["BTCUSD"])
@@ -269,6 +280,15 @@ def test_an_answer_that_is_not_understood_is_kept_out(exchange: Exchange):
     summary = exchange.pull(symbols=["BTCUSDT"])
     assert "the answer for klines_1m is not understood" in summary.problems[0]
     assert exchange.record("klines_1m").parquet_bytes is None
+
+
+def test_one_contract_without_open_interest_spares_the_others(exchange: Exchange):
+    refused = rest.api_error(-4108, "This symbol is in settling.")
+    exchange.server.faults["fapi/v1/openInterest"] = [refused]
+    summary = exchange.pull(["open_interest"], connections=1)
+    assert len(summary.problems) == 1
+    assert "open_interest BTCUSDT: HTTP 400" in summary.problems[0]
+    assert list(exchange.rows("open_interest", MARKET)["contract"]) == ["AVAXUSDT"]
 
 
 def test_rows_sent_twice_land_once_and_are_counted(exchange: Exchange):

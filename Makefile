@@ -8,13 +8,13 @@ warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint dbt_project tests/dbt --disable-progress-bar
+	$(BIN)/sqlfluff lint dbt_project tests/dbt --disable-progress-bar --processes 2
 
 docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html
 	$(BIN)/dbt docs generate --static

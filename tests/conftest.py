@@ -27,6 +27,12 @@ from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, requi
 from tests.tape import ticks_of_archive
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that processes that share the tests end together."""
+    long = ("warehouse", "e2e")
+    items.sort(key=lambda item: not any(folder in item.path.parts for folder in long))
+
+
 @dataclass
 class Warehouse:
     """A lake and what dbt built from it."""

@@ -28,7 +28,8 @@ def try_dbt(
 ) -> subprocess.CompletedProcess[str]:
     """Run a dbt command in the project with its own target folder beside the warehouse."""
     target = warehouse.with_suffix(".target")
-    command = [Path(sys.executable).with_name("dbt"), "--no-use-colors", *args]
+    quick = ("--no-use-colors", "--no-write-json", "--log-level-file", "none")
+    command = [Path(sys.executable).with_name("dbt"), *quick, *args]
     command += ["--target-path", target, "--log-path", target]
     if variables:
         command += ["--vars", json.dumps(variables)]

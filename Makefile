@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: warehouse test lint docs clean
+.PHONY: warehouse test style lint docs clean
 
 warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse
@@ -10,10 +10,12 @@ warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(INSTALLED)
+style: $(INSTALLED)  ## what can be said of the Python in seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint: style  ## and of the SQL in minutes
 	$(BIN)/sqlfluff lint dbt_project tests/dbt --disable-progress-bar --processes 2
 
 docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html

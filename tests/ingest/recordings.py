@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,8 @@ def events(lake: Path, source: str = "stream") -> pl.DataFrame:
     """Rows of all partitions, by trade time."""
     dataset = SOURCES[source]["liquidations"]
     tables = [
-        pq.read_table(path, partitioning=None) for _, _, path in Lake(lake).partitions(dataset)
+        pq.read_table(io.BytesIO(path.read_bytes()))
+        for _, _, path in Lake(lake).partitions(dataset)
     ]
     table = pa.concat_tables([dataset.schema.empty_table(), *tables])
     return pl.DataFrame(table).sort("trade_time", "contract")

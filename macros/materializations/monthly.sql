@@ -9,7 +9,7 @@
 {% materialization monthly, default %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
-    {%- set code = local_md5(sql ~ upstream_checksums(model)) -%}
+    {%- set code = local_md5(sql ~ code_above(model)) -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -90,12 +90,24 @@
     {{ return('%04d-%02d' | format(count // 12, count % 12 + 1)) }}
 {% endmacro %}
 
-{#- The SQL of the models above: a change there is a change here. -#}
-{% macro upstream_checksums(node) %}
-    {%- set checksums = [] -%}
-    {%- for parent in node.depends_on.nodes if parent in graph.nodes -%}
-        {%- do checksums.append(graph.nodes[parent].checksum.checksum) -%}
-        {%- do checksums.append(upstream_checksums(graph.nodes[parent])) -%}
+{#- The SQL of the models above and of the macros that they call: a change there is a change here. -#}
+{% macro code_above(node) %}
+    {%- set code = [] -%}
+    {%- for id in node.depends_on.nodes if id in graph.nodes -%}
+        {%- set parent = graph.nodes[id] -%}
+        {%- do code.append(parent.checksum.checksum) -%}
+        {%- do code.append(code_of_macros(parent.depends_on.macros)) -%}
+        {%- do code.append(code_above(parent)) -%}
     {%- endfor -%}
-    {{ return(checksums | join(' ')) }}
+    {{ return(code | join(' ')) }}
+{% endmacro %}
+
+{% macro code_of_macros(ids) %}
+    {%- set code = [] -%}
+    {%- for id in ids if id.startswith('macro.' ~ project_name ~ '.') -%}
+        {%- set macro = context[id.split('.') | last].macro -%}
+        {%- do code.append(macro.macro_sql) -%}
+        {%- do code.append(code_of_macros(macro.depends_on.macros)) -%}
+    {%- endfor -%}
+    {{ return(code | join(' ')) }}
 {% endmacro %}

@@ -91,7 +91,7 @@ def test_marts_have_contracts_keys_and_unit_tests(manifest: dict[str, Any]):
         node
         for test in manifest["nodes"].values()
         if test["resource_type"] == "test"
-        and test.get("test_metadata", {}).get("name") in ("unique_combination_of_columns", "unique")
+        and test.get("test_metadata", {}).get("name") == "primary_key"
         for node in test["depends_on"]["nodes"]
     }
     for node in models(manifest, "marts", "quality"):

@@ -51,8 +51,7 @@ from_minutes as (
 fallback_typed as (
     select
         *,
-        (high + low + close) / 3e0 as typical_price,
-        coalesce(trade_count, 0) > 0 or coalesce(volume, 0) > 0 as is_active
+        (high + low + close) / 3e0 as typical_price
     from hour_bars
     where is_valid
 ),

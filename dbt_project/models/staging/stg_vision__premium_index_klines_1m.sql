@@ -1,28 +1,5 @@
-with
-source as (
-    select * from {{ source('vision', 'premium_index_klines_1m') }}
-),
-
-final as (
-    select
-        cast(symbol as string) as symbol,
-        cast(month as string) as month,
-        cast(open_time as timestamp) as open_time,
-        date_trunc('hour', cast(open_time as timestamp)) as hour_ts,
-        cast(extract(minute from open_time) as int) as minute_of_hour,
-        cast(open as double) as open,
-        cast(high as double) as high,
-        cast(low as double) as low,
-        cast(close as double) as close,
-        cast(close_time as timestamp) as close_time,
-        coalesce(
-            {{ is_finite('open') }}
-            and {{ is_finite('high') }}
-            and {{ is_finite('low') }}
-            and {{ is_finite('close') }},
-            false
-        ) as is_valid
-    from source
-)
-
-select * from final
+{{ staged_klines(
+    source('vision', 'premium_index_klines_1m'),
+    is_sound_premium(),
+    per_minute=true
+) }}

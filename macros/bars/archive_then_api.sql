@@ -1,0 +1,45 @@
+{% macro archive_then_api(dataset, columns) -%}
+with
+archive as (
+    select * from {{ ref('stg_vision__' ~ dataset) }}
+),
+
+pulled as (
+    select * from {{ ref('stg_api__' ~ dataset) }}
+),
+
+-- Named apart from the rows above, so that no engine keeps those in memory to use them twice. The
+-- month is part of the join so that both sides are read only where the other one has rows.
+held as (
+    select
+        symbol,
+        month,
+        open_time
+    from {{ ref('stg_vision__' ~ dataset) }}
+),
+
+missing as (
+    select pulled.*
+    from pulled
+    left join held
+        on
+            pulled.symbol = held.symbol
+            and pulled.month = held.month
+            and pulled.open_time = held.open_time
+    where held.symbol is null
+),
+
+final as (
+    select
+        {{ columns | join(',\n        ') }},
+        'archive' as source
+    from archive
+    union all
+    select
+        {{ columns | join(',\n        ') }},
+        'api' as source
+    from missing
+)
+
+select * from final
+{%- endmacro %}

@@ -189,12 +189,11 @@ def _own_events(events: pd.DataFrame, coverage: pd.DataFrame, rows: pd.DataFrame
             "value": events["value"].astype("float64"),
         }
     )
-    keys = KEYS
     if "source" in events and "source" in coverage:
-        own["source"] = events["source"]
+        own["source"] = events["source"].astype("object")
         keys = [*KEYS, "source"]
-        told = coverage[keys].astype({"symbol": "object", "hour_ts": "datetime64[us]"})
-        own = own.merge(told, on=keys, validate="many_to_one")
+        kinds = {"symbol": "object", "hour_ts": "datetime64[us]", "source": "object"}
+        own = own.merge(coverage[keys].astype(kinds), on=keys, validate="many_to_one")
     covered = rows.loc[rows["ok"], [*KEYS, "listing_segment"]].astype({"symbol": "object"})
     own = own.merge(covered, on=KEYS, validate="many_to_one")
     return own.sort_values(["symbol", "available_time"], ignore_index=True)

@@ -550,3 +550,12 @@ def test_bursts_explode_in_the_engine_only() -> None:
         assert (theirs > 1e6).sum() > 10
         assert ours.max() < 30
         assert ours[96:].isna().mean() < 0.1
+
+
+@pytest.mark.parametrize("bars", [False, True])
+def test_later_events_change_no_row(bars: bool) -> None:
+    events = bursts(200)
+    whole = run(events, 50, [9, 30], bars=bars, segments={20: 2})
+    known = [row for row in events if row["available_time"] < at(41)]
+    early = run(known, 41, [9, 30], bars=bars, segments={20: 2})
+    pd.testing.assert_frame_equal(whole.iloc[: len(early)], early, rtol=1e-12, atol=0)

@@ -1,7 +1,7 @@
-{#- A calendar frame: bars that no feed covers are not rows of it. -#}
 {% macro bars_before(hours, minutes, include_row) -%}
+    {%- set n = hours * 60 // minutes -%}
     partition by symbol, listing_segment
             order by bar_ts nulls last
-            range between interval '{{ hours * 60 - (minutes if include_row else 0) }}' minute preceding
-            and {{ 'current row' if include_row else "interval '" ~ minutes ~ "' minute preceding" }}
+            rows between {{ n - 1 if include_row else n }} preceding
+            and {{ 'current row' if include_row else '1 preceding' }}
 {%- endmacro %}

@@ -10,19 +10,33 @@ thresholds as (
     select * from {{ ref('int_liquidation_thresholds') }}
 ),
 
-covered_hours as (
+coverage as (
+    select * from {{ ref('liq_feed_coverage') }}
+),
+
+fed as (
     select
-        thresholds.*
+        thresholds.*,
+        coverage.ok as is_covered,
+        min(case when coverage.ok then thresholds.hour_ts end) over segment as first_covered_ts,
+        max(case when coverage.ok then thresholds.hour_ts end) over segment as last_covered_ts
     from thresholds
-    inner join {{ ref('liq_feed_coverage') }} as coverage
+    inner join coverage
         on
             thresholds.symbol = coverage.symbol
             and thresholds.hour_ts = coverage.hour_ts
-    where coverage.ok
+    window segment as (partition by thresholds.symbol, thresholds.listing_segment)
 ),
 
-covered_bars as (
-    {{ bar_grid('covered_hours', minutes) }}
+-- Hours that no source covers are rows too, or windows would not follow the calendar; but there is
+-- nothing to look at before the first one that is covered, nor after the last.
+fed_hours as (
+    select * from fed
+    where hour_ts between first_covered_ts and last_covered_ts
+),
+
+grid as (
+    {{ bar_grid('fed_hours', minutes) }}
 ),
 
 -- Values in their order, so that what is made of them does not depend on how they were found.
@@ -78,40 +92,38 @@ moments as (
 
 final as (
     select
-        covered_bars.symbol,
-        covered_bars.listing_segment,
-        covered_bars.hour_ts,
-        covered_bars.bar_ts,
+        grid.symbol,
+        grid.listing_segment,
+        grid.hour_ts,
+        grid.bar_ts,
+        grid.is_covered,
         {% for side in sides %}
-        coalesce(moments.{{ side }}_liq_volume, 0e0) as {{ side }}_liq_volume,
-        coalesce(moments.{{ side }}_liq_qty, 0e0) as {{ side }}_liq_qty,
-        cast(coalesce(moments.{{ side }}_liq_count, 0) as bigint) as {{ side }}_liq_count,
-        coalesce(moments.{{ side }}_liq_max, 0e0) as {{ side }}_liq_max,
+        {% for name in ('volume', 'qty', 'count', 'max') %}
+        {% set column = side ~ '_liq_' ~ name %}
+        case when grid.is_covered then coalesce(moments.{{ column }}, 0) end as {{ column }},
+        {% endfor %}
+        {% for name, moment in (('skew', skew), ('kurt', kurt)) %}
         case
             when moments.{{ side }}_has_shape
-                then {{ skew(
-                    'moments.' ~ side ~ '_m2', 'moments.' ~ side ~ '_m3', 'moments.' ~ side ~ '_liq_count'
+                then {{ moment(
+                    'moments.' ~ side ~ '_m2',
+                    'moments.' ~ side ~ ('_m3' if name == 'skew' else '_m4'),
+                    'moments.' ~ side ~ '_liq_count'
                 ) }}
-        end as skew_{{ side }},
-        case
-            when moments.{{ side }}_has_shape
-                then {{ kurt(
-                    'moments.' ~ side ~ '_m2', 'moments.' ~ side ~ '_m4', 'moments.' ~ side ~ '_liq_count'
-                ) }}
-        end as kurt_{{ side }},
+        end as {{ name }}_{{ side }},
+        {% endfor %}
         {% endfor %}
         {% for name in liquidation_names().buckets %}
         case
-            when covered_bars.large_{{ name.split('_') | last }} is not null
-                then {{ 'cast(coalesce(moments.' ~ name ~ ', 0) as bigint)'
-                    if name.startswith('count') else 'coalesce(moments.' ~ name ~ ', 0e0)' }}
+            when grid.is_covered and grid.large_{{ name.split('_') | last }} is not null
+                then coalesce(moments.{{ name }}, 0)
         end as {{ name }}{{ ',' if not loop.last }}
         {% endfor %}
-    from covered_bars
+    from grid
     left join moments
         on
-            covered_bars.symbol = moments.symbol
-            and covered_bars.bar_ts = moments.bar_ts
+            grid.symbol = moments.symbol
+            and grid.bar_ts = moments.bar_ts
 )
 
 select * from final

@@ -67,7 +67,7 @@ final as (
         {{ finite('windowed.short_rank') }} as short_liq_rank_168h,
         {{ finite(safe_div('windowed.liq_total_volume', 'quotes.quote_volume')) }}
             as liq_over_quote_volume,
-        case when windowed.symbol is null then 0 else 1 end as liq_feed_ok
+        case when windowed.is_covered then 1 else 0 end as liq_feed_ok
     from grid
     left join windowed
         on

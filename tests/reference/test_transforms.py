@@ -14,7 +14,7 @@ from .common import KEYS, Floats
 from .test_reference import at, same
 from .transforms import G_BASES, G_COLUMNS, MATRIX, family_g
 
-Values = list[float | None]
+Values = list[Any]  # numbers and None
 
 
 def wide(values: dict[str, Values], symbol: str = "AAA") -> pd.DataFrame:
@@ -206,7 +206,7 @@ def test_decaying_memory_of_events() -> None:
     x[23] = None
     got = signal("mem6", x, "long_liq_volume")
     assert known(got) == list(range(11, 91))
-    want = [0.0] * 20 + [log(2) * decay(age) for age in range(61)] + [0.0] * 10
+    want: Values = [0.0] * 20 + [log(2) * decay(age) for age in range(61)] + [0.0] * 10
     assert same(got[11:], want[11:])  # a hole takes nothing away from the sum
 
 

@@ -1,9 +1,10 @@
-"""A second, independent computation of the factor families T, A, B, C, D, E, F, M and X.
+"""A second, independent computation of the factor families.
 
 It exists to check the SQL models: pandas and numpy, one obvious step after the other, no speed
 tricks, nothing shared with the warehouse. NULL is NaN (or None in a text column).
 
     frames = build_all(inputs)                     # inputs: dataset name -> DataFrame
+    frames |= build_layers(frames, events, ok)     # families H, S, G, N
     differences = compare(frames["C"], mart)       # [] when they agree
 """
 
@@ -16,10 +17,14 @@ from .cleaning import C_COLUMNS, family_c
 from .common import KEYS, Inputs
 from .compare import Difference, compare
 from .funding import B_COLUMNS, family_b
+from .liquidations import DEFAULT, family_h
 from .minutes import minute_hours
 from .momentum import D_COLUMNS, family_d
 from .open_interest import LABEL_CHANGE, M_COLUMNS, family_m
 from .order_flow import F_COLUMNS, family_f, tick_minutes, trade_sizes
+from .signals import N_COLUMNS, family_n
+from .structure import S_COLUMNS, family_s
+from .transforms import G_COLUMNS, family_g
 from .volatility import E_COLUMNS, family_e
 from .wide import X_COLUMNS, family_x
 
@@ -33,6 +38,10 @@ COLUMNS = {
     "F": F_COLUMNS,
     "M": M_COLUMNS,
     "X": X_COLUMNS,
+    "H": DEFAULT.all,
+    "S": S_COLUMNS,
+    "G": G_COLUMNS,
+    "N": N_COLUMNS,
 }
 
 __all__ = [
@@ -41,6 +50,7 @@ __all__ = [
     "Difference",
     "Inputs",
     "build_all",
+    "build_layers",
     "compare",
     "family_a",
     "family_b",
@@ -96,3 +106,20 @@ def build_all(
         "M": family_m(inputs, rows, bars, label_change=label_change),
         "X": family_x(rows, bars, volatility),
     }
+
+
+def build_layers(
+    frames: dict[str, pd.DataFrame], events: pd.DataFrame, coverage: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Families H, S, G and N on the frames of `build_all`.
+
+    `events` are the liquidations that count, `coverage` has symbol, hour_ts, ok.
+    """
+    rows, bars = frames["T"], frames["A"]
+    h = family_h(events, coverage, rows, bars)
+    h = rows[KEYS].merge(h, on=KEYS, how="left")
+    s = family_s(rows, bars, frames["F"], frames["M"], h, events)
+    wide = rows
+    for frame in (*(frames[f] for f in "ABCDEFMX"), h, s):
+        wide = wide.merge(frame, on=KEYS)
+    return {"H": h, "S": s, "G": family_g(wide), "N": family_n(rows.merge(bars, on=KEYS), h)}

@@ -31,6 +31,26 @@ order_flow as (
     select * from {{ ref('hourly_order_flow') }}
 ),
 
+liquidations as (
+    select * from {{ ref('hourly_liquidations') }}
+),
+
+liquidation_factors as (
+    select * from {{ ref('liquidation_factors_1h') }}
+),
+
+structure as (
+    select * from {{ ref('hourly_structure') }}
+),
+
+transforms as (
+    select * from {{ ref('hourly_transforms') }}
+),
+
+signals as (
+    select * from {{ ref('hourly_signals') }}
+),
+
 final as (
     select
         bars.symbol,
@@ -248,7 +268,78 @@ final as (
         order_flow.retail_share_quote,
         order_flow.retail_imbalance,
         order_flow.whale50k_cvd_quote,
-        order_flow.retail1k_cvd_quote
+        order_flow.retail1k_cvd_quote,
+        liquidations.long_liq_volume,
+        liquidations.short_liq_volume,
+        liquidations.long_liq_qty,
+        liquidations.short_liq_qty,
+        liquidations.long_liq_count,
+        liquidations.short_liq_count,
+        liquidations.long_liq_max,
+        liquidations.short_liq_max,
+        liquidations.liq_total_volume,
+        liquidations.liq_imbalance,
+        liquidations.long_liq_z_168h,
+        liquidations.short_liq_z_168h,
+        liquidations.long_liq_rank_168h,
+        liquidations.short_liq_rank_168h,
+        liquidations.liq_over_quote_volume,
+        liquidations.liq_feed_ok
+        {%- for name in liquidation_factor_names() %},
+        liquidation_factors.{{ name }}
+        {%- endfor %},
+        structure.fuel_short_z,
+        structure.fuel_long_z,
+        structure.fuel_short_intensity,
+        structure.fuel_long_intensity,
+        structure.fuel_short_mem,
+        structure.fuel_long_mem,
+        structure.fuel_break_up,
+        structure.fuel_break_dn,
+        structure.fuel_up_score,
+        structure.fuel_dn_score,
+        structure.distance_to_max_liq,
+        structure.distance_to_max_liq_up,
+        structure.distance_to_max_liq_dn,
+        structure.magnet_max_share,
+        structure.magnet_pull,
+        structure.distance_to_max_liq_real,
+        structure.magnet_real_max_share,
+        structure.whale_retail_ratio,
+        structure.whale_retail_logratio,
+        structure.whale_retail_divergence,
+        structure.retail_count_imbalance,
+        structure.retail_buy_count_z_168h,
+        structure.net_burn_volume,
+        structure.net_burn_ratio,
+        structure.net_burn_over_quote,
+        structure.absorption_z,
+        structure.pressure_distribution,
+        structure.pressure_accumulation
+        {%- for name in transform_columns() %},
+        transforms.{{ name }}
+        {%- endfor %},
+        signals.atr_10,
+        signals.st_upper,
+        signals.st_lower,
+        signals.st_line,
+        signals.st_dir,
+        signals.st_flip,
+        signals.st_dist_logret,
+        signals.st_bars_since_flip,
+        signals.setup_long_flush,
+        signals.setup_short_squeeze,
+        signals.setup_source,
+        signals.setup_long_flush_strength,
+        signals.setup_short_squeeze_strength,
+        signals.bars_since_long_flush,
+        signals.bars_since_short_squeeze,
+        signals.sig_reversal_long,
+        signals.sig_squeeze_long,
+        signals.sig_reversal_short,
+        signals.sig_flush_short,
+        signals.n_signal,
+        signals.n_bars_to_confirm
     from bars
     left join funding
         on
@@ -278,6 +369,26 @@ final as (
         on
             bars.symbol = order_flow.symbol
             and bars.hour_ts = order_flow.hour_ts
+    left join liquidations
+        on
+            bars.symbol = liquidations.symbol
+            and bars.hour_ts = liquidations.hour_ts
+    left join liquidation_factors
+        on
+            bars.symbol = liquidation_factors.symbol
+            and bars.hour_ts = liquidation_factors.hour_ts
+    left join structure
+        on
+            bars.symbol = structure.symbol
+            and bars.hour_ts = structure.hour_ts
+    left join transforms
+        on
+            bars.symbol = transforms.symbol
+            and bars.hour_ts = transforms.hour_ts
+    left join signals
+        on
+            bars.symbol = signals.symbol
+            and bars.hour_ts = signals.hour_ts
 )
 
 select * from final

@@ -1,6 +1,6 @@
-{#- The state of a bar needs the state of the bar before, which no window function can give. Spark 3 has
-    no recursive queries: there a Python model, a pandas function per symbol and listing segment that
-    walks the rows of `numbered`, stands in for `states`. -#}
+{#- The state of a bar needs the state of the bar before, which no window function can give. Spark 3
+    has no recursive queries: there a Python model, a pandas function per symbol and listing segment
+    that walks the rows of `numbered`, stands in for `states`. -#}
 {%- set n = var('st_n') -%}
 {%- set k = 'cast(' ~ var('st_k') ~ ' as double)' -%}
 
@@ -32,8 +32,8 @@ numbered as materialized (
         )
 ),
 
--- One step takes every segment one bar on. Up to bar n the range is a plain mean, since bar i then moves
--- it by 1/i, and the bands have no memory: bar n is the first that counts.
+-- One step takes every segment one bar on. Up to bar n the range is a plain mean, since bar i then
+-- moves it by 1/i, and the bands have no memory: bar n is the first that counts.
 states as (
     select
         symbol,

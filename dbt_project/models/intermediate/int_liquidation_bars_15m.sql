@@ -1,0 +1,1 @@
+{{ liquidation_bars(var('liq_bar_minutes')) }}

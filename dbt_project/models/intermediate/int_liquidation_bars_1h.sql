@@ -1,0 +1,1 @@
+{{ liquidation_bars(60) }}

@@ -1,0 +1,38 @@
+with
+liquidations as (
+    select * from {{ ref('int_liquidations') }}
+    where is_hour_source
+),
+
+thresholds as (
+    select * from {{ ref('int_liquidation_thresholds') }}
+),
+
+final as (
+    select
+        liquidations.symbol,
+        thresholds.listing_segment,
+        liquidations.source,
+        liquidations.event_time,
+        liquidations.available_time,
+        liquidations.hour_ts,
+        liquidations.liquidated_position,
+        liquidations.price,
+        liquidations.average_price,
+        liquidations.quantity,
+        liquidations.value,
+        {% for lb in var('liq_lb') %}
+        case
+            when liquidations.value > thresholds.large_lb{{ lb }} then 'large'
+            when liquidations.value <= thresholds.small_lb{{ lb }} then 'small'
+            when thresholds.large_lb{{ lb }} is not null then 'med'
+        end as size_lb{{ lb }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from liquidations
+    inner join thresholds
+        on
+            liquidations.symbol = thresholds.symbol
+            and liquidations.hour_ts = thresholds.hour_ts
+)
+
+select * from final

@@ -1,0 +1,25 @@
+{{ config(alias='liquidation_factors_' ~ var('liq_bar_minutes') ~ 'm') }}
+
+with
+base as (
+    select * from {{ ref('int_liquidation_base_15m') }}
+),
+
+factors as (
+    select * from {{ ref('int_liquidation_factors_15m') }}
+),
+
+final as (
+    select
+        base.*,
+        {% for name in liquidation_factor_names() %}
+        factors.{{ name }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from base
+    inner join factors
+        on
+            base.symbol = factors.symbol
+            and base.bar_ts = factors.bar_ts
+)
+
+select * from final

@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: warehouse test style lint docs clean
+.PHONY: warehouse test style lint columns docs clean
 
 warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse
@@ -17,6 +17,9 @@ style: $(INSTALLED)  ## what can be said of the Python in seconds
 
 lint: style  ## and of the SQL in minutes
 	$(BIN)/sqlfluff lint dbt_project tests/dbt --disable-progress-bar --processes 2
+
+columns: $(INSTALLED)  ## column lists of marts whose columns follow from the vars of dbt_project.yml
+	$(BIN)/python -m dbt_project.columns
 
 docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html
 	$(BIN)/dbt docs generate --static

@@ -1,0 +1,3 @@
+{% macro min_rows(rows) -%}
+    {{ (3 * rows + 3) // 4 }}
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro values_of(x, window) -%}
+    {{ vector_of(x) }} filter (where {{ x }} is not null) over {{ window }}
+{%- endmacro %}

@@ -107,7 +107,7 @@ totals as (
 
 -- Bins within 1e-9 of the largest are as large as it: the nearest counts, of two equally near the
 -- lower.
-rivals as (
+tied as (
     select
         masses.symbol,
         masses.hour_ts,
@@ -124,14 +124,20 @@ rivals as (
             and totals.largest * (1e0 - 1e-9) <= masses.mass
 ),
 
+measured as (
+    select
+        *,
+        abs(distance) as gap
+    from tied
+),
+
 ranked as (
     select
         *,
         row_number() over (
-            partition by symbol, hour_ts
-            order by abs(distance) asc nulls last, bin asc nulls last
+            partition by symbol, hour_ts order by gap asc nulls last, bin asc nulls last
         ) as place
-    from rivals
+    from measured
 ),
 
 final as (

@@ -1,0 +1,255 @@
+"""Where positions that still stand would be liquidated, estimated from open interest and prices.
+
+A row depends on every row before it in its listing segment, so the map is carried from hour to
+hour. The rows come in order and in batches, and only the map of one segment is in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+WARM_UP = 48  # hours with fresh open interest before the map says something
+PULL_RANGE = 0.03  # a cluster so much farther away, in log price, pulls e times less
+TIE = 1e-9  # a mass that is less than this below the largest, relatively, is as large
+SMALLEST_SCALE = 1e-100
+BATCH_ROWS = 50_000
+
+KEYS = [("symbol", pa.string()), ("hour_ts", pa.timestamp("us")), ("listing_segment", pa.int32())]
+MEASURES = [
+    "distance_to_max_liq",
+    "distance_to_max_liq_up",
+    "distance_to_max_liq_dn",
+    "magnet_max_share",
+    "magnet_pull",
+]
+SCHEMA = pa.schema([*KEYS, *((name, pa.float64()) for name in MEASURES)])
+
+Tier = tuple[float, float, float]  # leverage, weight, maintenance
+Measures = tuple[float | None, float | None, float | None, float | None, float | None]
+NOTHING: Measures = (None, None, None, None, None)
+
+
+class Standing(NamedTuple):
+    """What stands on one side past an hour's extreme price, the nearest bin first."""
+
+    direction: int  # of the bins' numbers, outwards
+    start: int  # depth of the first mass
+    masses: np.ndarray
+    peak: int  # position of the largest
+    most: float  # the largest
+
+    def cluster(self, largest: float) -> tuple[int, float]:
+        """The bin and the mass of the nearest that is as large as the largest anywhere."""
+        as_large = self.masses[: self.peak + 1] >= largest * (1 - TIE)
+        position = int(as_large.argmax())
+        return self.direction * (self.start + position), float(self.masses[position])
+
+
+class Side:
+    """The masses of one side of the price by depth: the bin for shorts, its negative for longs.
+
+    The price comes from lower depths, so the nearest level is the first on either side.
+    """
+
+    def __init__(self, direction: int) -> None:
+        self.direction = direction
+        self.masses = np.zeros(0)
+        self.first = 0  # depth of the first item of masses
+        self.nearest = 0  # no mass is less deep
+        self.end = 0  # no mass was ever as deep
+
+    def add(self, masses: dict[int, float]) -> None:
+        """Add to the masses of some depths."""
+        nearest, end = min(masses), max(masses) + 1
+        if not len(self.masses):
+            self.first = self.nearest = self.end = nearest
+        before = max(self.first - nearest, 0)
+        after = max(end - self.first - len(self.masses), 0)
+        if before or after:  # with room to spare, so that it stays rare
+            room = 64 + len(self.masses)
+            before, after = before and before + room, after and after + room
+            self.masses = np.concatenate([np.zeros(before), self.masses, np.zeros(after)])
+            self.first -= before
+        for depth, mass in masses.items():
+            self.masses[depth - self.first] += mass
+        self.nearest = min(self.nearest, nearest)
+        self.end = max(self.end, end)
+
+    def sweep(self, extreme: int) -> None:
+        """Empty every bin up to that of the hour's extreme price."""
+        depth = self.direction * extreme
+        if depth >= self.nearest:
+            self.masses[: depth + 1 - self.first] = 0
+            self.nearest = depth + 1
+
+    def beyond(self, extreme: int) -> Standing | None:
+        """What stands past the hour's extreme price, None if nothing does."""
+        start = max(self.direction * extreme + 1, self.first)
+        masses = self.masses[start - self.first : self.end - self.first]
+        if not len(masses):
+            return None
+        peak = int(masses.argmax())
+        most = float(masses[peak])
+        return Standing(self.direction, start, masses, peak, most) if most > 0 else None
+
+
+class Map:
+    """The standing positions of one listing segment.
+
+    The masses are stored divided by a common scale: then decay and exits, which shrink all of them
+    alike, change one number.
+    """
+
+    def __init__(self, tiers: Sequence[Tier], width: float, half_life: float) -> None:
+        self.weights = [weight for _, weight, _ in tiers]
+        self.width = width
+        self.decay = 2 ** (-1 / half_life)
+        self.scale = 1.0
+        self.longs, self.shorts = Side(-1), Side(1)
+        self.open_interest = math.nan
+        self.n_fresh = 0
+        self.weighing = np.zeros((2, 0))
+
+    def advance(
+        self, open_interest: float, low: int | None = None, high: int | None = None
+    ) -> float:
+        """Let an hour pass. Return the contracts opened in it, 0 where that is not known."""
+        self.scale *= self.decay
+        if low is not None and high is not None:
+            self.longs.sweep(low)
+            self.shorts.sweep(high)
+        before, self.open_interest = self.open_interest, open_interest
+        self.n_fresh += not math.isnan(open_interest)
+        opened = open_interest - before
+        if opened < 0:
+            self.scale *= open_interest / before
+        if self.scale < SMALLEST_SCALE:
+            self.longs.masses *= self.scale
+            self.shorts.masses *= self.scale
+            self.scale = 1.0
+        return opened if opened > 0 else 0.0
+
+    def enter(self, value: float, low: int, high: int, longs: list[int], shorts: list[int]) -> None:
+        """Spread a value over the tiers' levels that the hour has not crossed, on either side."""
+        for side, extreme, levels in ((self.longs, low, longs), (self.shorts, high, shorts)):
+            masses: dict[int, float] = {}
+            for level, weight in zip(levels, self.weights, strict=True):
+                depth = side.direction * level
+                if depth > side.direction * extreme:
+                    masses[depth] = masses.get(depth, 0.0) + value * weight / self.scale
+            if masses:
+                side.add(masses)
+
+    def measure(self, low: int, high: int, log_close: float) -> Measures:
+        """The measures of an hour with a bar."""
+        if self.n_fresh < WARM_UP:
+            return NOTHING
+        sides = [side for side in (self.longs.beyond(low), self.shorts.beyond(high)) if side]
+        if not sides:
+            return NOTHING
+        largest = max([side.most for side in sides])
+        total = net_pull = whole_pull = 0.0
+        distances: dict[int, float] = {}
+        rivals: list[tuple[float, int, float]] = []
+        for side in sides:
+            level, mass = side.cluster(side.most)
+            distances[side.direction] = self._distance(level, log_close)
+            if side.most >= largest * (1 - TIE):
+                if side.most < largest:
+                    level, mass = side.cluster(largest)
+                rivals.append((abs(self._distance(level, log_close)), level, mass))
+            weight, pull = (self._weighing(len(side.masses)) @ side.masses).tolist()
+            first = self._distance(side.direction * side.start, log_close)
+            pull *= math.exp(-abs(first) / PULL_RANGE)
+            total += weight
+            net_pull += side.direction * pull
+            whole_pull += pull
+        _, level, mass = min(rivals)  # the nearest, of two equally near the lower
+        return (
+            self._distance(level, log_close),
+            distances.get(self.shorts.direction),
+            distances.get(self.longs.direction),
+            mass / total,
+            net_pull / whole_pull if whole_pull > 0 else None,
+        )
+
+    def _distance(self, level: int, log_close: float) -> float:
+        """From the close to the centre of a bin."""
+        return (level + 0.5) * self.width - log_close
+
+    def _weighing(self, n: int) -> np.ndarray:
+        """For n bins from the nearest on: 1, and how much less than the nearest they pull."""
+        if self.weighing.shape[1] < n:
+            fading = np.exp(-np.arange(2 * n) * self.width / PULL_RANGE)
+            self.weighing = np.vstack([np.ones(2 * n), fading])
+        return self.weighing[:, :n]
+
+
+def bins(prices: np.ndarray, width: float) -> np.ndarray:
+    """The bin of the log price; 0 where there is no price."""
+    there = np.where(prices > 0, prices, 1.0)
+    return np.floor(np.log(there) / width).astype(np.int64)
+
+
+def magnet(
+    hours: Iterable[pa.RecordBatch], tiers: Sequence[Tier], width: float, half_life: float
+) -> Iterator[pa.RecordBatch]:
+    """The measures of each hour. Segments come one after another, their hours in order."""
+    leverage, _, maintenance = np.array(tiers).T
+    long_factors, short_factors = 1 - 1 / leverage + maintenance, 1 + 1 / leverage - maintenance
+    segment, positions = None, Map(tiers, width, half_life)
+    for batch in hours:
+        if not batch.num_rows:
+            continue
+        prices = {
+            name: batch[name].to_numpy(zero_copy_only=False)
+            for name in ("high", "low", "close", "entry_price", "open_interest")
+        }
+        entries = prices["entry_price"][:, None]
+        rows = zip(
+            zip(batch["symbol"].to_pylist(), batch["listing_segment"].to_pylist(), strict=True),
+            prices["close"].tolist(),
+            bins(prices["low"], width).tolist(),
+            bins(prices["high"], width).tolist(),
+            prices["entry_price"].tolist(),
+            bins(entries * long_factors, width).tolist(),
+            bins(entries * short_factors, width).tolist(),
+            prices["open_interest"].tolist(),
+            strict=True,
+        )
+        measured: list[Measures] = []
+        for key, close, low, high, entry, longs, shorts, open_interest in rows:
+            if key != segment:
+                segment, positions = key, Map(tiers, width, half_life)
+            if not close > 0:  # no bar
+                positions.advance(open_interest)
+                measured.append(NOTHING)
+                continue
+            opened = positions.advance(open_interest, low, high)
+            if opened and entry > 0:
+                positions.enter(opened * entry, low, high, longs, shorts)
+            measured.append(positions.measure(low, high, math.log(close)))
+        yield pa.record_batch(
+            [
+                *(batch[name].cast(kind) for name, kind in KEYS),
+                *(pa.array(values, pa.float64()) for values in zip(*measured, strict=True)),
+            ],
+            schema=SCHEMA,
+        )
+
+
+def model(dbt: Any, session: Any) -> pa.RecordBatchReader:  # noqa: ANN401
+    """Stream the hours through the map."""
+    width = float(dbt.config.meta_get("magnet_bin"))
+    half_life = float(dbt.config.meta_get("magnet_hl"))
+    tiers = dbt.ref("leverage_tiers").project("leverage, weight, maintenance").fetchall()
+    hours = dbt.ref("int_magnet_inputs_hourly").order(
+        "symbol nulls last, listing_segment nulls last, hour_ts nulls last"
+    )
+    batches = hours.to_arrow_reader(BATCH_ROWS)
+    return pa.RecordBatchReader.from_batches(SCHEMA, magnet(batches, tiers, width, half_life))

@@ -3,7 +3,8 @@
 {% macro decayed_sum(x, window, half_life=6, rows=61) -%}
     (
             {%- for weight in decay_weights(half_life, rows) %}
-            {{ '+ ' if not loop.first }}coalesce(lag({{ x }}, {{ loop.index0 }}) over {{ window }}, 0e0)
+            {{ '+ ' if not loop.first -}}
+            coalesce(lag({{ x }}, {{ loop.index0 }}) over {{ window }}, 0e0)
             * {{ '%.17e' | format(weight) }}
             {%- endfor %}
         )

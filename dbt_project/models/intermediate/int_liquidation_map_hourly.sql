@@ -15,11 +15,6 @@ bars as (
     select * from {{ ref('hourly_bars') }}
 ),
 
--- 72 hours: an event counts in its own hour and in the 71 after it.
-ages (age) as (
-    select * from range(0, 72)
-),
-
 -- An event stands at its average price, at that of the order where the average is not known.
 placed as (
     select
@@ -61,6 +56,20 @@ listed as (
             and added.hour_ts = bars.hour_ts
 ),
 
+-- An event counts in 72 hours, its own and the 71 after it. The hours are made before they are
+-- looked up, or every hour of a contract would meet every other.
+spread as (
+    select
+        symbol,
+        hour_ts,
+        listing_segment,
+        bin,
+        mass,
+        n_events,
+        {{ explode(vector_range(0, 72)) }} as age
+    from listed
+),
+
 asked as (
     select
         bars.symbol,
@@ -80,17 +89,16 @@ masses as (
         asked.symbol,
         asked.hour_ts,
         asked.close,
-        listed.bin,
-        sum(listed.mass * power(2e0, -ages.age / {{ half_life }})) as mass,
-        sum(listed.n_events) as n_events
-    from listed
-    cross join ages
+        spread.bin,
+        sum(spread.mass * power(2e0, -spread.age / {{ half_life }})) as mass,
+        sum(spread.n_events) as n_events
+    from spread
     inner join asked
         on
-            listed.symbol = asked.symbol
-            and listed.listing_segment = asked.listing_segment
-            and listed.hour_ts + ages.age * interval '1' hour = asked.hour_ts
-    group by asked.symbol, asked.hour_ts, asked.close, listed.bin
+            spread.symbol = asked.symbol
+            and spread.listing_segment = asked.listing_segment
+            and spread.hour_ts + spread.age * interval '1' hour = asked.hour_ts
+    group by asked.symbol, asked.hour_ts, asked.close, spread.bin
 ),
 
 totals as (

@@ -1,5 +1,4 @@
-{%- set setup_min_rows = (0.75 * var('setup_window')) | round(0, 'ceil') | int -%}
-{%- set proxy_min_rows = (0.75 * var('proxy_window')) | round(0, 'ceil') | int -%}
+{%- set proxy_min_rows = min_rows(var('proxy_window')) -%}
 {%- set proxy_z = 'cast(' ~ var('proxy_z') ~ ' as double)' -%}
 
 with
@@ -55,7 +54,7 @@ windowed as (
 measured as (
     select
         *,
-        flushed is not null and n_recorded >= {{ setup_min_rows }} as is_recorded,
+        flushed is not null and n_recorded >= {{ var('setup_min_hours') }} as is_recorded,
         {{ z_of('sold', 'sold', proxy_min_rows) }} as sold_z,
         {{ z_of('bought', 'bought', proxy_min_rows) }} as bought_z
     from windowed

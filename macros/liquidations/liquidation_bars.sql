@@ -10,21 +10,21 @@ thresholds as (
     select * from {{ ref('int_liquidation_thresholds') }}
 ),
 
-coverage as (
-    select * from {{ ref('liq_feed_coverage') }}
+hour_sources as (
+    select * from {{ ref('int_liquidation_sources') }}
 ),
 
 fed as (
     select
         thresholds.*,
-        coverage.ok as is_covered,
-        min(case when coverage.ok then thresholds.hour_ts end) over segment as first_covered_ts,
-        max(case when coverage.ok then thresholds.hour_ts end) over segment as last_covered_ts
+        hour_sources.symbol is not null as is_covered,
+        min(hour_sources.hour_ts) over segment as first_covered_ts,
+        max(hour_sources.hour_ts) over segment as last_covered_ts
     from thresholds
-    inner join coverage
+    left join hour_sources
         on
-            thresholds.symbol = coverage.symbol
-            and thresholds.hour_ts = coverage.hour_ts
+            thresholds.symbol = hour_sources.symbol
+            and thresholds.hour_ts = hour_sources.hour_ts
     window segment as (partition by thresholds.symbol, thresholds.listing_segment)
 ),
 

@@ -21,6 +21,7 @@ from tests.reference import compare
 ORDER = ["2024-02", "2024-03", "2024-01"]  # the middle first, the oldest last
 OF_LAST_PRICES = {
     "int_klines_hourly",
+    "int_quote_volume_15m",
     "int_active_gaps_hourly",
     "int_minute_factors_hourly",
     "int_price_triad_hourly",
@@ -46,11 +47,19 @@ TABLES = MONTHLY | {
     "hourly_context",
     "int_size_thresholds",
     "hourly_order_flow",
+    "hourly_liquidations",
+    "liquidation_factors_1h",
+    "liquidation_factors_15m",
+    "hourly_structure",
+    "hourly_transforms",
+    "hourly_signals",
     "hourly_ticker",
     "final_dataset",
     "final_dataset_metrics_complete",
 }
 KEYS = {  # where they are not symbol and hour
+    "int_quote_volume_15m": ("symbol", "bar_ts"),
+    "liquidation_factors_15m": ("symbol", "bar_ts"),
     "int_trade_sizes_daily": ("symbol", "day", "bin"),
     "int_size_thresholds": ("symbol", "listing_segment", "day"),
     "int_tick_defects_in_hours": ("symbol", "reason", "defect_start", "defect_end"),
@@ -118,7 +127,7 @@ def test_nothing_new_builds_nothing(grown: tuple[Path, Path]):
     assert run(*grown, "--select", "config.materialized:monthly") == {}
 
 
-def test_a_late_correction_rebuilds_its_month_and_what_its_windows_reach(
+def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     grown: tuple[Path, Path], tmp_path: Path
 ):
     lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
@@ -157,14 +166,7 @@ def test_a_late_correction_rebuilds_its_month_and_what_its_windows_reach(
             )
             assert bool(differences) != same, (symbol, differences)
 
-    run(lake, tmp_path / "full.duckdb")
-    check_same(warehouse, tmp_path / "full.duckdb")
-
-
-def test_late_sizes_rebuild_their_month_and_the_next_one(grown: tuple[Path, Path], tmp_path: Path):
-    lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
-    shutil.copytree(grown[0], lake)
-    shutil.copy(grown[1], warehouse)
+    # Sizes of trades rebuild the month that looks back at them too.
     path = Lake(lake).partition(VISION["agg_trade_sizes_1h"], "BTCUSDT", "2024-01")
     sizes = duckdb.sql(
         f"""select hour_ts, side, list_transform(bin, lambda b: b + 7) as bin, n, quote

@@ -21,7 +21,7 @@ from ingest.lake import FileRecord, Lake, LandingLog
 from tests.build import dbt, read
 from tests.conftest import Warehouse
 from tests.lakes import land_partition, minute_bars
-from tests.reference import build_all, compare
+from tests.reference import build_all, build_layers, compare
 from tests.reference.sources import complete, feed_coverage, liquidations
 
 AAA, BBB, CCC = "AAAUSDT", "BBBUSDT", "CCCUSDT"
@@ -378,6 +378,8 @@ def land_all(folder: Path, until: pd.Timestamp) -> None:
 MARTS = {
     "A": "hourly_bars", "B": "hourly_funding", "C": "hourly_cleaned", "D": "hourly_momentum",
     "E": "hourly_volatility", "M": "hourly_open_interest", "X": "hourly_context",
+    "H": "from hourly_liquidations natural join liquidation_factors_1h", "S": "hourly_structure",
+    "G": "hourly_transforms", "N": "hourly_signals",
 }  # fmt: skip
 TABLES = ["hourly_funding", "hourly_cleaned", "hourly_open_interest", "hourly_ticker",
           "hourly_bars", "liq_feed_coverage"]  # fmt: skip
@@ -413,8 +415,14 @@ def inputs(live: Live) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def reference(inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    return build_all(complete(inputs), label_change=None)
+def reference(live: Live, inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    frames = build_all(complete(inputs), label_change=None)
+    events = liquidations(inputs)
+    coverage = feed_coverage(frames["T"], events, spans(live))
+    own = events.merge(
+        coverage[["symbol", "hour_ts", "source"]], on=["symbol", "hour_ts", "source"]
+    )
+    return frames | build_layers(frames, own, coverage)
 
 
 # --- the whole --------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ events as (
     where is_hour_source
 ),
 
-coverage as (
-    select * from {{ ref('liq_feed_coverage') }}
+hour_sources as (
+    select * from {{ ref('int_liquidation_sources') }}
 ),
 
 bars as (
@@ -77,11 +77,11 @@ asked as (
         bars.listing_segment,
         bars.close
     from bars
-    inner join coverage
+    inner join hour_sources
         on
-            bars.symbol = coverage.symbol
-            and bars.hour_ts = coverage.hour_ts
-    where bars.has_bar = 1 and coverage.ok
+            bars.symbol = hour_sources.symbol
+            and bars.hour_ts = hour_sources.hour_ts
+    where bars.has_bar = 1
 ),
 
 masses as (

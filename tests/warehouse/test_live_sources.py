@@ -91,7 +91,8 @@ def walk(symbol: str, first: pd.Timestamp) -> pd.DataFrame:
 
 def shifted(bars: pd.DataFrame, ratio: float) -> pd.DataFrame:
     """Bars of another price, so much above the last one, and a little more in some minutes."""
-    factor = 1 + ratio * (1 + bars["open_time"].dt.minute % 7 / 7)
+    times = bars["open_time"].dt
+    factor = 1 + ratio * (1 + times.minute % 7 / 7 + times.hour * 7 % 11 / 11)
     return bars.assign(**{p: bars[p] * factor for p in ("open", "high", "low", "close")})
 
 

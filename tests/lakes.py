@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,3 +64,17 @@ def land_partition(
             rows_out=whole.num_rows, parquet_bytes=size, parquet_sha256=digest,
         )
     )  # fmt: skip
+
+
+def spans(folder: Path) -> dict[str, list[tuple[str, pd.Timestamp, pd.Timestamp]]]:
+    """What each source of liquidations covers, from the log of a lake: symbol, start and end."""
+    out: dict[str, list[tuple[str, pd.Timestamp, pd.Timestamp]]] = defaultdict(list)
+    for source in SOURCES:
+        for (dataset, symbol, _), record in Lake(folder).state(source).items():
+            if dataset == "liquidations":
+                times = [tuple(pd.Timestamp(t) for t in span) for span in record.covered]
+                out[source] += [(symbol, a, b) for a, b in times]
+            if dataset == "liquidation_snapshot":
+                days = [pd.Timestamp(f.period) for f in record.files]
+                out["archive"] += [(symbol, day, day + 1440 * MINUTE) for day in days]
+    return out

@@ -5,7 +5,6 @@ It is built in one warehouse as it was known in the middle of an hour, then as i
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from ingest.datasets import MARKET, SOURCES
 from ingest.lake import FileRecord, Lake, LandingLog
 from tests.build import dbt, read
 from tests.conftest import Warehouse
-from tests.lakes import land_partition, minute_bars
+from tests.lakes import land_partition, minute_bars, spans
 from tests.reference import build_all, build_layers, compare
 from tests.reference.sources import complete, feed_coverage, liquidations
 
@@ -419,7 +418,7 @@ def inputs(live: Live) -> dict[str, pd.DataFrame]:
 def reference(live: Live, inputs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     frames = build_all(complete(inputs), label_change=None)
     events = liquidations(inputs)
-    coverage = feed_coverage(frames["T"], events, spans(live))
+    coverage = feed_coverage(frames["T"], events, spans(live.lake))
     own = events.merge(
         coverage[["symbol", "hour_ts", "source"]], on=["symbol", "hour_ts", "source"]
     )
@@ -614,21 +613,6 @@ def test_metrics_are_compared_moment_by_moment(live: Live):
 
 
 # --- liquidations -----------------------------------------------------------------------------
-def spans(live: Live) -> dict[str, list[tuple[str, pd.Timestamp, pd.Timestamp]]]:
-    """What each source covers, from the log."""
-    out: dict[str, list[tuple[str, pd.Timestamp, pd.Timestamp]]] = defaultdict(list)
-    lake = Lake(live.lake)
-    for source in SOURCES:
-        for (dataset, symbol, _), record in lake.state(source).items():
-            if dataset == "liquidations":
-                times = [tuple(pd.Timestamp(t) for t in span) for span in record.covered]
-                out[source] += [(symbol, a, b) for a, b in times]
-            if dataset == "liquidation_snapshot":
-                days = [pd.Timestamp(f.period) for f in record.files]
-                out["archive"] += [(symbol, day, day + DAY) for day in days]
-    return out
-
-
 def test_events_equal_the_reference(live: Live, inputs: dict[str, pd.DataFrame]):
     keys = ["symbol", "source", "event_time", "side", "price", "quantity"]
     expected = liquidations(inputs)
@@ -641,7 +625,7 @@ def test_events_equal_the_reference(live: Live, inputs: dict[str, pd.DataFrame])
 def test_coverage_equals_the_reference(
     live: Live, inputs: dict[str, pd.DataFrame], reference: dict[str, pd.DataFrame]
 ):
-    expected = feed_coverage(reference["T"], liquidations(inputs), spans(live))
+    expected = feed_coverage(reference["T"], liquidations(inputs), spans(live.lake))
     actual = live.read("liq_feed_coverage")
     differences = compare(expected, actual, extra_columns=False)
     assert not differences, "\n".join(str(d) for d in differences)

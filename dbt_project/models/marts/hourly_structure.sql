@@ -82,8 +82,8 @@ windowed as (
         {{ baseline_of('long_liq_log', 'x168', 'long_liq') }},
         {{ baseline_of('retail_buy_log', 'x168', 'retail_buy') }},
         {{ baseline_of('retail_sell_log', 'x168', 'retail_sell') }},
-        {{ baseline_of('cvd_quote', 'x168', 'cvd') }},
-        {{ baseline_of('logret', 'x168', 'logret') }},
+        {{ steady_baseline_of('cvd_quote', 'x168', 'cvd', 12) }},
+        {{ steady_baseline_of('logret', 'x168', 'logret', 24) }},
         {{ decayed_memory('short_liq_volume', 'hours') }} as fuel_short_mem,
         {{ decayed_memory('long_liq_volume', 'hours') }} as fuel_long_mem
     from joined
@@ -110,8 +110,9 @@ scored as (
         {{ z_of('long_liq_log', 'long_liq', 126) }} as long_liq_z,
         {{ z_of('retail_buy_log', 'retail_buy', 126) }} as retail_buy_z,
         {{ z_of('retail_sell_log', 'retail_sell', 126) }} as retail_sell_z,
-        {{ z_of('cvd_quote', 'cvd', 126) }} as cvd_z,
-        {{ z_of('logret', 'logret', 126) }} as logret_z,
+        -- steady, because their difference can be far smaller than either
+        {{ steady_z_of('cvd_quote', 'cvd', 126, 12) }} as cvd_z,
+        {{ steady_z_of('logret', 'logret', 126, 24) }} as logret_z,
         case
             when n_x24 < 18 then null
             when close > max_high then 1

@@ -1,4 +1,4 @@
--- A rank outside 0 to 1, or a shape that no set of so many values can have: it is extreme if one of n differs.
+-- A rank outside 0 to 1, or a shape that no values can have: it is extreme if one of n differs.
 {%- set slack = 1.000001 %}
 select
     symbol,

@@ -35,19 +35,19 @@ NOTHING: Measures = (None, None, None, None, None)
 
 
 class Standing(NamedTuple):
-    """What stands on one side past an hour's extreme price, the nearest bin first."""
+    """What stands on one side, the nearest bin first."""
 
-    direction: int  # of the bins' numbers, outwards
     start: int  # depth of the first mass
     masses: np.ndarray
-    peak: int  # position of the largest
     most: float  # the largest
+    cluster: int  # position of the nearest that is as large
+    total: float
+    pull: float  # seen from the first bin
 
-    def cluster(self, largest: float) -> tuple[int, float]:
-        """The bin and the mass of the nearest that is as large as the largest anywhere."""
-        as_large = self.masses[: self.peak + 1] >= largest * (1 - TIE)
-        position = int(as_large.argmax())
-        return self.direction * (self.start + position), float(self.masses[position])
+
+def nearest(masses: np.ndarray, largest: float) -> int:
+    """Position of the nearest mass that is as large as the largest."""
+    return int((masses >= largest * (1 - TIE)).argmax())
 
 
 class Side:
@@ -56,12 +56,16 @@ class Side:
     The price comes from lower depths, so the nearest level is the first on either side.
     """
 
-    def __init__(self, direction: int) -> None:
+    def __init__(self, direction: int, width: float) -> None:
         self.direction = direction
+        self.width = width
         self.masses = np.zeros(0)
         self.first = 0  # depth of the first item of masses
         self.nearest = 0  # no mass is less deep
         self.end = 0  # no mass was ever as deep
+        self.standing: Standing | None = None
+        self.changed = False  # since standing was made
+        self.weighing = np.zeros((2, 0))
 
     def add(self, masses: dict[int, float]) -> None:
         """Add to the masses of some depths."""
@@ -79,6 +83,7 @@ class Side:
             self.masses[depth - self.first] += mass
         self.nearest = min(self.nearest, nearest)
         self.end = max(self.end, end)
+        self.changed = True
 
     def sweep(self, extreme: int) -> None:
         """Empty every bin up to that of the hour's extreme price."""
@@ -86,16 +91,33 @@ class Side:
         if depth >= self.nearest:
             self.masses[: depth + 1 - self.first] = 0
             self.nearest = depth + 1
+            self.changed = True
 
-    def beyond(self, extreme: int) -> Standing | None:
-        """What stands past the hour's extreme price, None if nothing does."""
-        start = max(self.direction * extreme + 1, self.first)
-        masses = self.masses[start - self.first : self.end - self.first]
+    def shrink(self, factor: float) -> None:
+        self.masses *= factor
+        self.changed = True
+
+    def look(self) -> Standing | None:
+        """What stands, None if nothing does. Most hours leave one side as it was."""
+        if self.changed:
+            self.standing = self._look()
+            self.changed = False
+        return self.standing
+
+    def _look(self) -> Standing | None:
+        masses = self.masses[self.nearest - self.first : self.end - self.first]
         if not len(masses):
             return None
         peak = int(masses.argmax())
         most = float(masses[peak])
-        return Standing(self.direction, start, masses, peak, most) if most > 0 else None
+        if not most > 0:
+            return None
+        if self.weighing.shape[1] < len(masses):  # 1, and how much less than the first a bin pulls
+            fading = np.exp(-np.arange(2 * len(masses)) * self.width / PULL_RANGE)
+            self.weighing = np.vstack([np.ones(len(fading)), fading])
+        total, pull = (self.weighing[:, : len(masses)] @ masses).tolist()
+        cluster = nearest(masses[: peak + 1], most)
+        return Standing(self.nearest, masses, most, cluster, total, pull)
 
 
 class Map:
@@ -110,10 +132,9 @@ class Map:
         self.width = width
         self.decay = 2 ** (-1 / half_life)
         self.scale = 1.0
-        self.longs, self.shorts = Side(-1), Side(1)
+        self.longs, self.shorts = Side(-1, width), Side(1, width)
         self.open_interest = math.nan
         self.n_fresh = 0
-        self.weighing = np.zeros((2, 0))
 
     def advance(
         self, open_interest: float, low: int | None = None, high: int | None = None
@@ -129,8 +150,8 @@ class Map:
         if opened < 0:
             self.scale *= open_interest / before
         if self.scale < SMALLEST_SCALE:
-            self.longs.masses *= self.scale
-            self.shorts.masses *= self.scale
+            self.longs.shrink(self.scale)
+            self.shorts.shrink(self.scale)
             self.scale = 1.0
         return opened if opened > 0 else 0.0
 
@@ -145,33 +166,39 @@ class Map:
             if masses:
                 side.add(masses)
 
-    def measure(self, low: int, high: int, log_close: float) -> Measures:
+    def measure(self, log_close: float) -> Measures:
         """The measures of an hour with a bar."""
         if self.n_fresh < WARM_UP:
             return NOTHING
-        sides = [side for side in (self.longs.beyond(low), self.shorts.beyond(high)) if side]
+        sides = [
+            (side.direction, standing)
+            for side in (self.longs, self.shorts)
+            if (standing := side.look())
+        ]
         if not sides:
             return NOTHING
-        largest = max([side.most for side in sides])
+        largest = max([standing.most for _, standing in sides])
         total = net_pull = whole_pull = 0.0
         distances: dict[int, float] = {}
-        rivals: list[tuple[float, int, float]] = []
-        for side in sides:
-            level, mass = side.cluster(side.most)
-            distances[side.direction] = self._distance(level, log_close)
-            if side.most >= largest * (1 - TIE):
-                if side.most < largest:
-                    level, mass = side.cluster(largest)
-                rivals.append((abs(self._distance(level, log_close)), level, mass))
-            weight, pull = (self._weighing(len(side.masses)) @ side.masses).tolist()
-            first = self._distance(side.direction * side.start, log_close)
-            pull *= math.exp(-abs(first) / PULL_RANGE)
-            total += weight
-            net_pull += side.direction * pull
+        rivals: list[tuple[float, float, float]] = []
+        for direction, standing in sides:
+            position = standing.cluster
+            distance = self._distance(direction * (standing.start + position), log_close)
+            distances[direction] = distance
+            if standing.most >= largest * (1 - TIE):
+                if standing.most < largest:
+                    position = nearest(standing.masses, largest)
+                    distance = self._distance(direction * (standing.start + position), log_close)
+                mass = float(standing.masses[position])
+                rivals.append((abs(distance), distance, mass))
+            first = self._distance(direction * standing.start, log_close)
+            pull = standing.pull * math.exp(-abs(first) / PULL_RANGE)
+            total += standing.total
+            net_pull += direction * pull
             whole_pull += pull
-        _, level, mass = min(rivals)  # the nearest, of two equally near the lower
+        _, distance, mass = min(rivals)  # the nearest, of two equally near the lower
         return (
-            self._distance(level, log_close),
+            distance,
             distances.get(self.shorts.direction),
             distances.get(self.longs.direction),
             mass / total,
@@ -181,13 +208,6 @@ class Map:
     def _distance(self, level: int, log_close: float) -> float:
         """From the close to the centre of a bin."""
         return (level + 0.5) * self.width - log_close
-
-    def _weighing(self, n: int) -> np.ndarray:
-        """For n bins from the nearest on: 1, and how much less than the nearest they pull."""
-        if self.weighing.shape[1] < n:
-            fading = np.exp(-np.arange(2 * n) * self.width / PULL_RANGE)
-            self.weighing = np.vstack([np.ones(2 * n), fading])
-        return self.weighing[:, :n]
 
 
 def bins(prices: np.ndarray, width: float) -> np.ndarray:
@@ -233,7 +253,7 @@ def magnet(
             opened = positions.advance(open_interest, low, high)
             if opened and entry > 0:
                 positions.enter(opened * entry, low, high, longs, shorts)
-            measured.append(positions.measure(low, high, math.log(close)))
+            measured.append(positions.measure(math.log(close)))
         yield pa.record_batch(
             [
                 *(batch[name].cast(kind) for name, kind in KEYS),

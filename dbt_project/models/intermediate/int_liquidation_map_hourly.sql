@@ -41,14 +41,61 @@ added as (
     group by symbol, hour_ts, floor(log_price / {{ width }})
 ),
 
-listed as (
+counted as (
+    select
+        symbol,
+        hour_ts,
+        sum(n_events) as n_events
+    from added
+    group by symbol, hour_ts
+),
+
+hours as (
+    select
+        bars.symbol,
+        bars.hour_ts,
+        bars.listing_segment,
+        bars.has_bar,
+        bars.close,
+        hour_sources.symbol is not null as is_covered,
+        sum(coalesce(counted.n_events, 0)) over (
+            partition by bars.symbol, bars.listing_segment
+            order by bars.hour_ts nulls last
+            rows between 71 preceding and current row
+        ) as n_events
+    from bars
+    left join hour_sources
+        on
+            bars.symbol = hour_sources.symbol
+            and bars.hour_ts = hour_sources.hour_ts
+    left join counted
+        on
+            bars.symbol = counted.symbol
+            and bars.hour_ts = counted.hour_ts
+),
+
+-- Most hours of most contracts have too few events, so they are left out before the bins are made.
+asked as (
+    select
+        symbol,
+        hour_ts,
+        listing_segment,
+        close,
+        n_events
+    from hours
+    where has_bar = 1 and is_covered and n_events >= 20
+),
+
+-- An event counts in 72 hours, its own and the 71 after it. The hours are made before they are
+-- looked up, or every hour of a contract would meet every other.
+spread as (
     select
         added.symbol,
         added.hour_ts,
         added.bin,
         added.mass,
-        added.n_events,
-        bars.listing_segment
+        bars.listing_segment,
+        {{ explode(vector_range(0, 72)) }} as age
     from added
     inner join bars
         on
@@ -56,49 +103,19 @@ listed as (
             and added.hour_ts = bars.hour_ts
 ),
 
--- An event counts in 72 hours, its own and the 71 after it. The hours are made before they are
--- looked up, or every hour of a contract would meet every other.
-spread as (
-    select
-        symbol,
-        hour_ts,
-        listing_segment,
-        bin,
-        mass,
-        n_events,
-        {{ explode(vector_range(0, 72)) }} as age
-    from listed
-),
-
-asked as (
-    select
-        bars.symbol,
-        bars.hour_ts,
-        bars.listing_segment,
-        bars.close
-    from bars
-    inner join hour_sources
-        on
-            bars.symbol = hour_sources.symbol
-            and bars.hour_ts = hour_sources.hour_ts
-    where bars.has_bar = 1
-),
-
 masses as (
     select
         asked.symbol,
         asked.hour_ts,
-        asked.close,
         spread.bin,
-        sum(spread.mass * power(2e0, -spread.age / {{ half_life }})) as mass,
-        sum(spread.n_events) as n_events
+        sum(spread.mass * power(2e0, -spread.age / {{ half_life }})) as mass
     from spread
     inner join asked
         on
             spread.symbol = asked.symbol
             and spread.listing_segment = asked.listing_segment
             and spread.hour_ts + spread.age * interval '1' hour = asked.hour_ts
-    group by asked.symbol, asked.hour_ts, asked.close, spread.bin
+    group by asked.symbol, asked.hour_ts, spread.bin
 ),
 
 totals as (
@@ -106,11 +123,9 @@ totals as (
         symbol,
         hour_ts,
         max(mass) as largest,
-        sum(mass) as mass,
-        sum(n_events) as n_events
+        sum(mass) as mass
     from masses
     group by symbol, hour_ts
-    having sum(n_events) >= 20
 ),
 
 -- Bins within 1e-9 of the largest are as large as it: the nearest counts, of two equally near the
@@ -121,9 +136,7 @@ tied as (
         masses.hour_ts,
         masses.bin,
         masses.mass,
-        totals.mass as total,
-        totals.n_events,
-        (masses.bin + 0.5e0) * {{ width }} - {{ safe_ln('masses.close') }} as distance
+        totals.mass as total
     from masses
     inner join totals
         on
@@ -132,11 +145,27 @@ tied as (
             and totals.largest * (1e0 - 1e-9) <= masses.mass
 ),
 
+clusters as (
+    select
+        tied.symbol,
+        tied.hour_ts,
+        tied.bin,
+        tied.mass,
+        tied.total,
+        asked.n_events,
+        (tied.bin + 0.5e0) * {{ width }} - {{ safe_ln('asked.close') }} as distance
+    from tied
+    inner join asked
+        on
+            tied.symbol = asked.symbol
+            and tied.hour_ts = asked.hour_ts
+),
+
 measured as (
     select
         *,
         abs(distance) as gap
-    from tied
+    from clusters
 ),
 
 ranked as (

@@ -52,7 +52,7 @@ windowed as (
     select
         *,
         {% for hours in var('mining_windows') %}
-        {% set enough = hours * 60 // minutes // 2 %}
+        {% set enough = (hours * 60 // minutes + 1) // 2 %}
         {% for x in z_of_them %}
         {{ baseline_of(x, 'before_' ~ hours, x ~ '_w' ~ hours) }},
         {% endfor %}
@@ -89,7 +89,7 @@ final as (
         {{ 'windowed.' ~ x if x.startswith('count_') else finite('windowed.' ~ x) }} as {{ x }},
         {% endfor %}
         {% for hours in var('mining_windows') %}
-        {% set enough = hours * 60 // minutes // 2 %}
+        {% set enough = (hours * 60 // minutes + 1) // 2 %}
         {% for x in z_of_them %}
         {{ finite(z_of('windowed.' ~ x, 'windowed.' ~ x ~ '_w' ~ hours, enough)) }}
             as feat_z_{{ x }}_w{{ hours }},

@@ -11,7 +11,7 @@ from tests.build import PROJECT_ROOT
 from tests.conftest import Warehouse
 
 PAGE = PROJECT_ROOT / "docs/a_liquidation_cascade.md"
-BLOCKS = re.findall(r"```sql\n(.*?)```\n+((?:\|.*\n)*)", PAGE.read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```sql\n(.*?)```\n+((?:\|[^\n]*\n)*)", PAGE.read_text(), re.DOTALL)
 
 
 def answer(warehouse: Warehouse, query: str) -> str:

@@ -8,7 +8,7 @@ warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 style: $(INSTALLED)  ## what can be said of the Python in seconds
 	$(BIN)/ruff check .

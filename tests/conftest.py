@@ -28,9 +28,15 @@ from tests.tape import ticks_of_archive
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that processes that share the tests end together."""
-    long = ("warehouse", "e2e")
-    items.sort(key=lambda item: not any(folder in item.path.parts for folder in long))
+    """What takes longest begins first, so that processes that share the tests end together.
+
+    One file makes the sandbox, which takes minutes; until it is there the other processes do what
+    does not need it.
+    """
+    long = [i for i in items if {"warehouse", "e2e"} & set(i.path.parts)]
+    needing = list(dict.fromkeys(i.path for i in long if "sandbox" in i.fixturenames))
+    order = {i.path: 1 for i in long} | dict.fromkeys(needing, 2) | dict.fromkeys(needing[:1], 0)
+    items.sort(key=lambda item: order.get(item.path, 3))
 
 
 @dataclass

@@ -109,17 +109,22 @@ def build_all(
 
 
 def build_layers(
-    frames: dict[str, pd.DataFrame], events: pd.DataFrame, coverage: pd.DataFrame
+    frames: dict[str, pd.DataFrame],
+    events: pd.DataFrame,
+    coverage: pd.DataFrame,
+    wide: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Families H, S, G and N on the frames of `build_all`.
 
-    `events` are the liquidations that count, `coverage` has symbol, hour_ts, ok.
+    `events` are the liquidations that count, `coverage` has symbol, hour_ts, ok. The transforms
+    start from the columns of `wide`, without it from those of the other families.
     """
     rows, bars = frames["T"], frames["A"]
     h = family_h(events, coverage, rows, bars)
     h = rows[KEYS].merge(h, on=KEYS, how="left")
     s = family_s(rows, bars, frames["F"], frames["M"], h, events)
-    wide = rows
-    for frame in (*(frames[f] for f in "ABCDEFMX"), h, s):
-        wide = wide.merge(frame, on=KEYS)
+    if wide is None:
+        wide = rows
+        for frame in (*(frames[f] for f in "ABCDEFMX"), h, s):
+            wide = wide.merge(frame, on=KEYS)
     return {"H": h, "S": s, "G": family_g(wide), "N": family_n(rows.merge(bars, on=KEYS), h)}

@@ -58,8 +58,9 @@ def report_to(pipe: Connection) -> None:
 def report(name: str, total: int, done: int, rows: int) -> None:
     """Say how far the file ``name`` of ``total`` bytes has been read; most calls say nothing."""
     now = time.monotonic()
-    if name != _reporter.name:
-        _reporter.name, _reporter.started = name, now
+    if name != _reporter.name:  # a rate needs a second look
+        _reporter.name, _reporter.started, _reporter.sent = name, now, now
+        return
     if _reporter.pipe is None or now - _reporter.sent < _REPORT_EVERY_SECONDS:
         return
     _reporter.sent = now
@@ -177,7 +178,7 @@ class Progress:
         """What each worker is doing, one line of text each."""
         return [
             f"worker {w.pid}: {w.name} {w.bytes / max(w.total, 1):.0%}, "
-            f"{w.rows / max(w.seconds, 1e-9) / 1e6:.1f} M rows/s"
+            f"{w.rows / w.seconds / 1e6:.1f} M rows/s"
             for w in sorted(self._workers.values(), key=lambda w: w.pid)
         ]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -13,6 +15,7 @@ import pandas as pd
 
 from ingest.config import PROJECT_ROOT
 
+TARGETS = tempfile.TemporaryDirectory(prefix="dbt-targets-")
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")  # they read no lake; the sandbox runs them
 
 
@@ -26,24 +29,38 @@ def dbt(lake: Path, warehouse: Path, *args: str, **variables: object) -> str:
 def try_dbt(
     lake: Path, warehouse: Path, *args: str, **variables: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run a dbt command in the project with its own target folder beside the warehouse."""
-    target = warehouse.with_suffix(".target")
+    """Run a dbt command of the project in the warehouse's folder.
+
+    The lake is beside it or gets a link there. So every run has the same paths, and dbt can use
+    again what it found when it parsed the project with the same variables.
+    """
+    beside = warehouse.with_name("lake")
+    if lake != beside and not beside.is_symlink():
+        beside.symlink_to(lake)
+    variables_json = json.dumps(variables)
+    target = Path(TARGETS.name) / hashlib.sha256(variables_json.encode()).hexdigest()[:8]
     quick = ("--no-use-colors", "--no-write-json", "--log-level-file", "none")
-    command = [Path(sys.executable).with_name("dbt"), *quick, *args]
+    command = [Path(sys.executable).with_name("dbt"), *quick, *args, "--vars", variables_json]
+    command += ["--project-dir", PROJECT_ROOT, "--profiles-dir", PROJECT_ROOT]
     command += ["--target-path", target, "--log-path", target]
-    if variables:
-        command += ["--vars", json.dumps(variables)]
+    paths = {"PERP_LAKE": beside.name, "PERP_WAREHOUSE": warehouse.name}
     return subprocess.run(
         command,
-        cwd=PROJECT_ROOT,
-        env={**os.environ, "PERP_LAKE": str(lake), "PERP_WAREHOUSE": str(warehouse)},
+        cwd=warehouse.parent,
+        env={**os.environ, **paths},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
+def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
+    """Read-only connection; views find the lake from the warehouse's folder, as dbt did."""
+    settings = {"file_search_path": str(warehouse.parent)}
+    return duckdb.connect(str(warehouse), read_only=True, config=settings)
+
+
 def read(warehouse: Path, query: str) -> pd.DataFrame:
     """Rows of a query on a built warehouse; a bare name reads the whole table."""
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
+    with connect(warehouse) as connection:
         return connection.execute(query if " " in query else f"from {query}").df()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-import duckdb
 import pytest
 
-from tests.build import PROJECT_ROOT
+from tests.build import PROJECT_ROOT, connect
 from tests.conftest import Warehouse
 
 PAGE = PROJECT_ROOT / "docs/a_liquidation_cascade.md"
@@ -16,7 +15,7 @@ BLOCKS = re.findall(r"```sql\n(.*?)```\n+((?:\|[^\n]*\n)*)", PAGE.read_text(), r
 
 def answer(warehouse: Warehouse, query: str) -> str:
     """The rows of a query as a Markdown table."""
-    with duckdb.connect(str(warehouse.path), read_only=True) as connection:
+    with connect(warehouse.path) as connection:
         result = connection.execute(query)
         names = [column[0] for column in result.description]
         rows = [["" if x is None else f"{x}" for x in row] for row in result.fetchall()]

@@ -10,6 +10,9 @@ tricks, nothing shared with the warehouse. NULL is NaN (or None in a text column
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import pandas as pd
 
 from .bars import A_COLUMNS, T_COLUMNS, family_a, last_closed_hour, spine
@@ -80,17 +83,17 @@ def build_all(
     retail_q: float = 0.50,
     window_days: int = 7,
     label_change: pd.Timestamp | None = LABEL_CHANGE,
+    families: str = "ABCDEFMX",
 ) -> dict[str, pd.DataFrame]:
     """The spine under "T" and one frame per family, all with the spine's rows in its order."""
     rows = spine(inputs, horizon)
     bars = family_a(inputs, rows)
-    hours = minute_hours(inputs)
-    volatility = family_e(inputs, rows, hours)
-    return {
-        "T": rows,
-        "A": bars,
-        "B": family_b(inputs, rows),
-        "C": family_c(
+    hours = cache(lambda: minute_hours(inputs))
+    volatility = cache(lambda: family_e(inputs, rows, hours()))
+    wanted: dict[str, Callable[[], pd.DataFrame]] = {
+        "A": lambda: bars,
+        "B": lambda: family_b(inputs, rows),
+        "C": lambda: family_c(
             inputs,
             rows,
             bars,
@@ -100,12 +103,15 @@ def build_all(
             cap_q=cap_q,
             cap_window=cap_window,
         ),
-        "D": family_d(inputs, rows, hours),
+        "D": lambda: family_d(inputs, rows, hours()),
         "E": volatility,
-        "F": family_f(inputs, rows, whale_q=whale_q, retail_q=retail_q, window_days=window_days),
-        "M": family_m(inputs, rows, bars, label_change=label_change),
-        "X": family_x(rows, bars, volatility),
+        "F": lambda: family_f(
+            inputs, rows, whale_q=whale_q, retail_q=retail_q, window_days=window_days
+        ),
+        "M": lambda: family_m(inputs, rows, bars, label_change=label_change),
+        "X": lambda: family_x(rows, bars, volatility()),
     }
+    return {"T": rows} | {family: wanted[family]() for family in families}
 
 
 def build_layers(

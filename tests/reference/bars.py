@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -103,7 +105,7 @@ def spine(inputs: Inputs, horizon: pd.Timestamp | None = None) -> pd.DataFrame:
         horizon = last_closed_hour(inputs)
     bars = hourly_bars(inputs)
     splits = table(inputs, "listing_splits", ["split_ts"], [])
-    parts: list[pd.DataFrame] = []
+    parts: list[tuple[Any, np.datetime64, int]] = []
     if horizon is not None:
         last_row = np.datetime64(horizon, "us") - HOUR
         for symbol, own in bars[bars["traded"]].groupby("symbol"):
@@ -117,17 +119,12 @@ def spine(inputs: Inputs, horizon: pd.Timestamp | None = None) -> pd.DataFrame:
                     end = min(end, hours[i + 1] - HOUR)
                 end = min(end, last_row)
                 stamps = np.arange(hour, end + HOUR, HOUR)
-                parts.append(
-                    pd.DataFrame({"symbol": symbol, "hour_ts": stamps, "listing_segment": segment})
-                )
+                parts += [(symbol, stamp, segment) for stamp in stamps]
                 if i + 1 < len(hours):
                     silent = hours[i + 1] - hour > SILENCE_HOURS * HOUR
                     split = any(hour < cut <= hours[i + 1] for cut in cuts)
                     segment += int(silent or split)
-    if parts:
-        rows = pd.concat(parts, ignore_index=True)
-    else:
-        rows = pd.DataFrame({"symbol": [], "hour_ts": [], "listing_segment": []})
+    rows = pd.DataFrame(parts, columns=["symbol", "hour_ts", "listing_segment"])
     rows = rows.astype(
         {"symbol": "object", "hour_ts": "datetime64[us]", "listing_segment": "int64"}
     )

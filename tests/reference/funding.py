@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _row(
     if not past:
         return {}
     last = past[-1]
-    day = [s.rate for s in past if s.time >= hour - 23 * HOUR]
+    day = [s.rate for s in takewhile(lambda s: s.time >= hour - 23 * HOUR, reversed(past))]
     age = float((hour - last.time) / HOUR)
     out: dict[str, Any] = {
         "funding_paid_24h": float(sum(day)) if day else np.nan,

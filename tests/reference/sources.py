@@ -67,9 +67,11 @@ def _joined(inputs: Inputs, name: str, time: str, identity: Any) -> pd.DataFrame
     archive, api = (
         inputs.get(key, pd.DataFrame(columns=["symbol", time])) for key in (name, f"api/{name}")
     )
-    held = set(zip(archive["symbol"], identity(pd.to_datetime(archive[time])), strict=True))
-    asked = zip(api["symbol"], identity(pd.to_datetime(api[time])), strict=True)
-    api = api[[key not in held for key in asked]]
+    held, asked = (
+        pd.MultiIndex.from_arrays([rows["symbol"], identity(pd.to_datetime(rows[time]))])
+        for rows in (archive, api)
+    )
+    api = api[~asked.isin(held)]
     parts = [archive.assign(source="archive"), api.assign(source="api")]
     return pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
 

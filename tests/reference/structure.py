@@ -201,7 +201,7 @@ def realised(
     covered = own["liq_feed_ok"].to_numpy() == 1
     inside = np.isin(times.astype("datetime64[h]"), hours[covered].astype("datetime64[h]"))
     times, prices, values = times[inside], prices[inside], values[inside]
-    bins = [bin_of(p, width) for p in prices]
+    bins = np.array([bin_of(p, width) for p in prices], dtype="int64")
     closes = own["close"].to_numpy()
     out = np.full((len(own), 2), np.nan)
     for i, hour in enumerate(hours):
@@ -209,11 +209,10 @@ def realised(
         first, after = np.searchsorted(times, [end - REALISED_HOURS * HOUR, end])
         if not covered[i] or np.isnan(closes[i]) or after - first < REALISED_EVENTS:
             continue
-        mass: Mass = {}
-        for e in range(first, after):
-            age = float((end - times[e]) / HOUR)
-            weight = 2 ** (-age / REALISED_HALF_LIFE)
-            mass[bins[e]] = mass.get(bins[e], 0.0) + values[e] * weight
+        weights = 2 ** (-((end - times[first:after]) / HOUR) / REALISED_HALF_LIFE)
+        held, place = np.unique(bins[first:after], return_inverse=True)
+        sums = np.bincount(place, weights=values[first:after] * weights)
+        mass: Mass = dict(zip(held.tolist(), sums.tolist(), strict=True))
         total = math.fsum(mass.values())
         if total > 0:
             log_close = math.log(closes[i])

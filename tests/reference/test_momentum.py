@@ -33,7 +33,7 @@ def flat(minutes: range | list[int], price: float = 100.0) -> list[dict[str, Any
 
 
 def momentum(klines: list[dict[str, Any]], hours: float = 1, **more: Any) -> pd.DataFrame:
-    return build(tables(klines, **more), hours)["D"]
+    return build(tables(klines, **more), hours, families="D")["D"]
 
 
 def first(klines: list[dict[str, Any]], *names: str) -> list[float]:
@@ -250,10 +250,10 @@ def test_us_open_in_winter_and_summer() -> None:
     # Monday 10 June 2024: 13:30 UTC, so the row is 14:00
     june = pd.Timestamp("2024-06-10")
     klines = us_open(june + pd.Timedelta(hours=13, minutes=30))
-    frame = build(tables(klines), None)["D"]
+    frame = build(tables(klines), families="D")["D"]
     assert frame[RAW].isna().all()  # 14:29 does not close hour 14
     klines.append(candle(june + pd.Timedelta(hours=14, minutes=59)))
-    frame = build(tables(klines), None)["D"]
+    frame = build(tables(klines), families="D")["D"]
     assert column(frame, "hour_ts") == [june + pd.Timedelta(hours=h) for h in (13, 14)]
     assert same(column(frame, RAW), [None, LN2])
 
@@ -308,4 +308,4 @@ def test_an_hour_without_minutes_is_null_and_a_gap_breaks_nothing() -> None:
 def test_family_d_reads_its_own_minutes() -> None:
     inputs: Tables = tables(walk({m: 100.0 + m for m in range(60)}))
     rows = build(inputs, 1)["T"]
-    pd.testing.assert_frame_equal(family_d(inputs, rows), build(inputs, 1)["D"])
+    pd.testing.assert_frame_equal(family_d(inputs, rows), build(inputs, 1, families="D")["D"])

@@ -199,7 +199,7 @@ def test_an_uncovered_hour_is_null() -> None:
 
 
 def test_no_tape_at_all() -> None:
-    f = build_all({"klines_1m": pd.DataFrame(hours_of([0]))}, at(1))["F"]
+    f = build_all({"klines_1m": pd.DataFrame(hours_of([0]))}, at(1), families="F")["F"]
     assert f[NAMES].notna().to_numpy().sum() == 1
     assert same(column(f, "size_thr_n_trades"), [0])
 
@@ -556,5 +556,5 @@ def test_the_tables_tell_the_same_story() -> None:
     assert sizes["n"].map(sum).sum() == minutes["trade_count"].sum() == 500
     klines = [candle(at(h)) for h in range(5)]
     inputs = {"klines_1m": pd.DataFrame(klines), "agg_trades": ticks, "tick_days": days(at())}
-    f = build_all(inputs, at(5))["F"]
+    f = build_all(inputs, at(5), families="F")["F"]
     assert column(f, "at_quote_volume") == pytest.approx(quote)

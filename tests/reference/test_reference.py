@@ -12,6 +12,7 @@ import pytest
 from . import COLUMNS, KEYS, build_all, compare
 
 T0 = pd.Timestamp("2024-01-01")
+ALL = "ABCDEFMX"
 Tables = dict[str, pd.DataFrame]
 
 
@@ -72,9 +73,11 @@ def metric(create_time: pd.Timestamp, oi: float, **over: Any) -> dict[str, Any]:
     } | over
 
 
-def build(inputs: Tables, horizon_hours: float | None = None, **more: Any) -> Tables:
+def build(
+    inputs: Tables, horizon_hours: float | None = None, *, families: str = "ABCM", **more: Any
+) -> Tables:
     horizon = None if horizon_hours is None else at(horizon_hours)
-    return build_all(inputs, horizon, **more)
+    return build_all(inputs, horizon, families=families, **more)
 
 
 def column(frame: pd.DataFrame, name: str, symbol: str = "AAA") -> list[Any]:
@@ -104,15 +107,15 @@ def test_column_counts() -> None:
         "G": 105,
         "N": 21,
     }
-    frames = build(tables(hours_of(range(3))), 3)
+    frames = build(tables(hours_of(range(3))), 3, families=ALL)
     assert list(frames["T"]) == COLUMNS["T"]
-    for family in "ABCDEFMX":
+    for family in ALL:
         assert list(frames[family]) == KEYS + COLUMNS[family]
         assert frames[family][KEYS].equals(frames["T"][KEYS])
 
 
 def test_no_data_is_no_rows() -> None:
-    assert {len(f) for f in build({}).values()} == {0}
+    assert {len(f) for f in build({}, families=ALL).values()} == {0}
 
 
 # --- T --------------------------------------------------------------------------------------
@@ -614,9 +617,9 @@ def until(inputs: Tables, end: pd.Timestamp) -> Tables:
 
 def test_later_data_change_no_earlier_row() -> None:
     inputs = market(symbols=11, hours=420)
-    full = build(inputs)
+    full = build(inputs, families=ALL)
     cut = full["T"]["hour_ts"].min() + pd.Timedelta(hours=301)
-    early = build(until(inputs, cut), 301)
+    early = build(until(inputs, cut), 301, families=ALL)
     assert early["T"]["hour_ts"].max() == at(300)
     assert (full["T"]["listing_segment"] == 2).any()
     for family, frame in full.items():
@@ -632,7 +635,7 @@ def test_later_data_change_no_earlier_row() -> None:
 def test_the_order_of_the_input_rows_does_not_matter() -> None:
     inputs = market(symbols=2, hours=48)
     mixed = {k: v.sample(frac=1, random_state=1) for k, v in inputs.items() if k != "metrics"}
-    want, got = build(inputs, 48), build(inputs | mixed, 48)
+    want, got = (build(given, 48, families=ALL) for given in (inputs, inputs | mixed))
     assert all(compare(want[f], got[f], rel=0, floor=0) == [] for f in want)
 
 
@@ -717,5 +720,5 @@ def test_compare_forgives_noise_of_the_columns_own_scale_only(frame: pd.DataFram
 if __name__ == "__main__":  # python -m reference.test_reference: the time a realistic size takes
     data = market(symbols=13, hours=1700)
     start = time.perf_counter()
-    build(data)
+    build(data, families=ALL)
     print(f"{time.perf_counter() - start:.1f} s for {len(data['klines_1m']):,} minutes")

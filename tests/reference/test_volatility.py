@@ -24,7 +24,7 @@ QUANTILES = [c for c in DOC if "pdf" in c]
 
 
 def volatility(klines: list[dict[str, Any]], hours: float = 1, **more: Any) -> pd.DataFrame:
-    return build(tables(klines, **more), hours)["E"]
+    return build(tables(klines, **more), hours, families="E")["E"]
 
 
 def first(klines: list[dict[str, Any]], *names: str) -> list[float]:
@@ -356,5 +356,5 @@ def test_statistics_keep_their_digits() -> None:
 
 def test_family_e_reads_its_own_minutes() -> None:
     inputs = tables(jump(2.0))
-    frames = build(inputs, 1)
+    frames = build(inputs, 1, families="E")
     pd.testing.assert_frame_equal(family_e(inputs, frames["T"]), frames["E"])

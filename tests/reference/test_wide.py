@@ -166,7 +166,7 @@ def test_order_of_the_rows_is_kept() -> None:
 def test_from_candles() -> None:
     # an hour from the hourly archive has a bar but no minutes, so no volatility of its own
     klines = [candle(at(h, m), 100.0 + m % 2) for h in range(19) for m in range(60) if h != 18]
-    frames = build(tables([*klines, candle(at(20))], klines_1h=hours_of([18])), 20)
+    frames = build(tables([*klines, candle(at(20))], klines_1h=hours_of([18])), 20, families="X")
     x = frames["X"]
     assert x[["symbol", "hour_ts"]].equals(frames["T"][["symbol", "hour_ts"]])
     assert column(x, "cs_universe_size") == [1] * 19 + [0]

@@ -79,11 +79,11 @@ def land_month(source: Path, target: Path, month: str) -> None:
             log.writelines(line + "\n" for line in lines)
 
 
-def run(lake: Path, warehouse: Path, *args: str) -> dict[str, set[str]]:
+def run(lake: Path, warehouse: Path, *args: str, **variables: object) -> dict[str, set[str]]:
     """Build all but the quality tables; returns which months each model was built for."""
     out = dbt(lake, warehouse, "build", "--exclude", "path:dbt_project/models/quality",
               "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test",
-              *args)  # fmt: skip
+              *args, **variables)  # fmt: skip
     built: dict[str, set[str]] = {}
     for model, month in re.findall(r"(int_\w+): (\d{4}-\d{2}) \(\d+ of \d+\)", out):
         built.setdefault(model, set()).add(month)
@@ -186,8 +186,10 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
         float(read(path, query)["whale_thr_quote"][0]) for path in (grown[1], warehouse)
     )
     assert after > before
-    run(lake, tmp_path / "full.duckdb")
-    check_same(warehouse, tmp_path / "full.duckdb")
+    full = tmp_path / "full/w.duckdb"
+    full.parent.mkdir()
+    run(lake, full)
+    check_same(warehouse, full)
 
 
 def test_another_threshold_rebuilds_every_month(grown: tuple[Path, Path], tmp_path: Path):
@@ -195,9 +197,8 @@ def test_another_threshold_rebuilds_every_month(grown: tuple[Path, Path], tmp_pa
     lake, warehouse = grown[0], tmp_path / "w.duckdb"
     shutil.copy(grown[1], warehouse)
     only = ("--select", "int_trade_sizes_daily", "int_size_thresholds", LOOKS_BACK)
-    vars_ = ("--vars", json.dumps({"whale_q": 0.9}))
-    assert run(lake, warehouse, *only, *vars_) == {LOOKS_BACK: set(ORDER)}
-    assert run(lake, warehouse, *only, *vars_) == {}
+    assert run(lake, warehouse, *only, whale_q=0.9) == {LOOKS_BACK: set(ORDER)}
+    assert run(lake, warehouse, *only, whale_q=0.9) == {}
 
 
 def test_a_build_that_broke_off_goes_on_where_it_stopped(grown: tuple[Path, Path], tmp_path: Path):

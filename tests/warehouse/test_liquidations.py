@@ -55,7 +55,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
     dbt(config.lake, config.warehouse, "build", "--select", *select, *NO_TESTS)
     warehouse = Warehouse(config.lake, config.warehouse)
     inputs = warehouse.inputs()
-    frames = build_all(inputs)
+    frames = build_all(inputs, families="A")
     seen = liquidations(inputs)
     coverage = feed_coverage(frames["T"], seen, spans(config.lake))
     events = seen.merge(coverage[["symbol", "hour_ts", "source"]])

@@ -32,12 +32,12 @@ from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import PerpError, UsageError
 from ingest.lake import fsync_folder
 from ingest.names import encode_symbol, month_bounds
-from ingest.progress import Progress, size
+from ingest.progress import Progress, duration, size
 
 PartitionBy = Literal["symbol", "month"]
 
 FILE = "warehouse.duckdb"
-_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_VERSION = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}")
 _OUT = "publication"  # name of the new file in SQL
 _TIMES = ("hour_ts", "bar_ts")  # of hourly and finer tables
 _READ_BY_PEOPLE = ("int_liquidations",)  # besides marts, quality tables and seeds
@@ -95,6 +95,20 @@ class Published:
     def bytes(self) -> int:
         """Size of the version's files."""
         return sum(int(f["bytes"]) for f in self.manifest["files"])
+
+    @property
+    def text(self) -> str:
+        """What was done, for people."""
+        removed = f"; {len(self.removed)} older removed" if self.removed else ""
+        if not self.is_new:
+            return f"{self.version} is of the last build: nothing to publish{removed}"
+        tables = self.manifest["tables"].values()
+        return (
+            f"{self.version}: {len(tables)} tables, {sum(t['rows'] for t in tables):,} rows, "
+            f"{len(self.manifest['files'])} files, {size(self.bytes)} in "
+            f"{duration(self.seconds)}, {self.manifest['first']} to "
+            f"{self.manifest['last']}{removed}"
+        )
 
 
 def publish(config: Config, *, keep: int = 3, partition_by: PartitionBy = "month") -> Published:
@@ -167,7 +181,8 @@ class _Writer:
         self.connection, self.source, self.config = connection, source, config
         self.build, self.partition_by = build, partition_by
         self.created = datetime.now(UTC)
-        self.version = f"{self.created:%Y%m%dT%H%M%SZ}-{build.invocation_id[:8]}"
+        moment = f"{self.created:%Y%m%dT%H%M%S%f}"[:-3]
+        self.version = f"{moment}Z-{build.invocation_id[:8]}"
 
     def write(self, versions: Path) -> dict[str, Any]:
         """Write the version and give it its name; returns its manifest."""

@@ -60,10 +60,8 @@ COMMANDS = {
     "whole": ["build"],
     "without unit tests": ["build", "--exclude-resource-type", "unit_test"],
     "without a data test": ["build", "--exclude", "unique_a_id"],
-    "a selection": ["build", "--select", "a"],
-    "a run": ["run"],
+    "a selection": ["run", "--select", "a"],
     "no rows": ["build", "--empty"],
-    "a seed": ["seed"],
     "tests": ["test"],
     "a failing test": ["build", "X=cast(null as int)"],
     "a failing model": ["build", "X=no_such_column"],
@@ -129,13 +127,13 @@ def test_counts(rows: dict[str, dict[str, Any]]):
     assert counts("whole") == (3, 4, 0, 1, 0)
     assert counts("without unit tests") == (3, 3, 0, 1, 0)
     assert counts("tests") == (0, 4, 0, 0, 0), "of the tables without rows"
-    assert counts("a seed") == (1, 0, 0, 0, 0)
+    assert counts("a selection") == (1, 0, 0, 0, 0)
     assert counts("a failing test") == (3, 4, 1, 0, 0)
     assert counts("a failing model") == (3, 2, 1, 0, 2)
 
 
 def test_times_and_commands(rows: dict[str, dict[str, Any]]):
-    assert rows["a run"]["command"] == "run"
+    assert rows["a selection"]["command"] == "run"
     ends = [row["ended_at"] for row in rows.values()]
     assert ends == sorted(ends)
     assert all(row["started_at"] < row["ended_at"] for row in rows.values())
@@ -150,7 +148,7 @@ def test_publish_reads_it(project: Path, rows: dict[str, dict[str, Any]]):
 def test_a_build_that_is_killed_is_on_record(project: Path):
     """Killed by a model: its start stands, and no end."""
     (project / "models/b.py").write_text(
-        "import os\n\n\ndef model(dbt, session):\n    os.kill(os.getpid(), 9)\n"
+        "import os\n\n\ndef model(dbt, session):\n    os.kill(os.getpid(), 9)\n    return 1\n"
     )
     (project / "models/b.sql").unlink()
     killed = subprocess.run(

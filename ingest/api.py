@@ -421,8 +421,8 @@ class _Run:
             through = last + max(grain, _MILLISECOND) if last else start
             # What may still appear is not answered yet.
             settled = self.now - endpoint.lateness
-            if self.options.whole_hours:
-                settled = _floor(settled, _HOUR)
+            if self.options.whole_hours:  # does not move within the hour
+                settled = min(settled, _floor(settled, _HOUR) + _MINUTE)
             sure = through if is_full else max(through, min(end, settled))
             if sure > start:
                 answered.append((start, sure))
@@ -484,6 +484,7 @@ class _Run:
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
 _MILLISECOND = timedelta(milliseconds=1)
 
 

@@ -1,0 +1,176 @@
+"""The data dictionary: everything is described, and its page opens without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.config import PROJECT_ROOT
+from tests.browser import Tab, visit
+from tests.conftest import Warehouse, built_once
+
+Node = dict[str, Any]
+OWN = "perp_warehouse"
+WIDE = f"model.{OWN}.final_dataset"
+SIGNATURE = re.compile(r"\{%-?\s*macro\s+\w+\s*\((.*?)\)\s*-?%\}", re.DOTALL)
+
+
+@pytest.fixture(scope="session")
+def dictionary(sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The target folder that `make docs` leaves, for the sandbox's warehouse."""
+    with built_once(tmp_path_factory, "dictionary") as target:
+        if not (target / "static_index.html").exists():
+            target.mkdir(exist_ok=True)
+            parsed = PROJECT_ROOT / "target/partial_parse.msgpack"
+            if parsed.exists():  # of the build that made the sandbox: the same project
+                shutil.copy(parsed, target)
+            command = [Path(sys.executable).with_name("dbt"), *docs_command()]
+            command += ["--target-path", target, "--log-path", target]
+            paths = {"PERP_LAKE": str(sandbox.lake), "PERP_WAREHOUSE": str(sandbox.path)}
+            result = subprocess.run(
+                command,
+                cwd=PROJECT_ROOT,
+                env={**os.environ, **paths},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert result.returncode == 0, result.stdout[-3000:]
+    return target
+
+
+def docs_command() -> list[str]:
+    """What `make docs` runs after its dbt."""
+    recipe = (PROJECT_ROOT / "Makefile").read_text().split("\ndocs:")[1].split("\n")[1]
+    program, *arguments = recipe.split()
+    assert program.endswith("/dbt")
+    return arguments
+
+
+@pytest.fixture(scope="session")
+def manifest(dictionary: Path) -> Node:
+    return json.loads((dictionary / "manifest.json").read_text())
+
+
+def described(manifest: Node) -> Iterator[tuple[str, str]]:
+    """(what, its description) of everything that the dictionary explains."""
+    for name, node in {**manifest["nodes"], **manifest["sources"]}.items():
+        if node["resource_type"] in ("model", "seed", "source", "analysis"):
+            yield name, node["description"]
+            yield f"{name}: its source", node.get("source_description", "-")
+            for column in node["columns"].values():
+                yield f"{name}.{column['name']}", column["description"]
+    macros = {m["name"]: m for m in manifest["macros"].values() if m["package_name"] == OWN}
+    for name, macro in macros.items():
+        base = macros.get(re.sub("^(default|spark)__", "", name), macro)  # what dispatches to it
+        yield f"macro {name}", base["description"]
+        told = {a["name"]: a["description"] for a in base["arguments"]}
+        for argument in arguments_of(macro["macro_sql"]):
+            yield f"macro {name}({argument})", told.get(argument, "")
+    for name, exposure in manifest["exposures"].items():
+        yield name, exposure["description"]
+
+
+def arguments_of(macro_sql: str) -> list[str]:
+    """Names of a macro's arguments."""
+    match = SIGNATURE.search(macro_sql)
+    parts = match[1].split(",") if match else []
+    return [name for name in (p.split("=")[0].strip() for p in parts) if name]
+
+
+def test_everything_is_described(manifest: Node):
+    texts = list(described(manifest))
+    assert len(texts) > 3000
+    assert [name for name, text in texts if not text.strip()] == []
+
+
+def test_every_model_seed_and_source_lists_its_columns(manifest: Node, dictionary: Path):
+    """A column that is not listed has no description either, so the warehouse is asked."""
+    catalog = json.loads((dictionary / "catalog.json").read_text())
+    unlisted = [
+        f"{name}.{column}"
+        for kind in ("nodes", "sources")
+        for name, table in catalog[kind].items()
+        for column in table["columns"]
+        if column not in {**manifest["nodes"], **manifest["sources"]}[name]["columns"]
+    ]
+    assert unlisted == []
+    assert len(catalog["nodes"]) > 100
+
+
+def test_wide_columns_have_definition_unit_and_window(manifest: Node):
+    """A definition comes first, then `Unit: ...`, then `Window: ...`, or these two the other way."""
+    lacking = []
+    for name, column in manifest["nodes"][WIDE]["columns"].items():
+        text = " ".join(column["description"].split())
+        definition = re.split(r"(?:Unit|Window): ", text)[0]
+        if len(definition) < 10 or not re.search(r"Unit: \S", text):
+            lacking.append(name)
+        elif not re.search(r"Window: \S", text):
+            lacking.append(name)
+    assert lacking == []
+
+
+def test_lineage_ends_in_exposures(manifest: Node):
+    """What users are given leads to an exposure, each with an owner and a maturity."""
+    exposures = manifest["exposures"].values()
+    assert {e["name"] for e in exposures} >= {
+        "published_warehouse",
+        "dataset_exports",
+        "quality_report",
+    }
+    for exposure in exposures:
+        assert exposure["owner"]["name"]
+        assert exposure["maturity"]
+    exposed = [p for e in exposures for p in e["depends_on"]["nodes"]]
+    seen: set[str] = set()
+    while exposed:
+        name = exposed.pop()
+        if name not in seen and name in manifest["nodes"]:
+            seen.add(name)
+            exposed += manifest["nodes"][name]["depends_on"].get("nodes", [])
+    given = {
+        name
+        for name, node in manifest["nodes"].items()
+        if node["resource_type"] == "model"
+        and node["original_file_path"].split("/")[2] in ("marts", "quality", "evaluation")
+    }
+    assert sorted(given - seen) == []
+
+
+@pytest.fixture(scope="session")
+def page(dictionary: Path) -> Iterator[Tab]:
+    """The page at `final_dataset`, in a browser that reaches no network."""
+    address = (dictionary / "static_index.html").as_uri()
+    with visit(f"{address}#!/model/{WIDE}", ready="document.querySelector('.model-markdown')") as t:
+        yield t
+
+
+def test_the_page_opens_offline_without_an_error(page: Tab):
+    assert page.page.errors == []
+    assert [r for r in page.page.requests if not r.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_a_table_shows_its_columns(page: Tab, manifest: Node):
+    text = page.evaluate("document.body.innerText")
+    assert "final_dataset" in text
+    columns = manifest["nodes"][WIDE]["columns"]
+    missing = [name for name in columns if name not in text]
+    assert missing == []
+    assert "Average price that was really paid" in text  # of vwap_quote
+
+
+def test_the_lineage_reaches_from_source_to_exposure(page: Tab):
+    """The graph of the page itself, as its script has drawn it from the manifest."""
+    page.evaluate(f"location.hash = '#!/model/{WIDE}?g_v=1&g_i=%2Bfinal_dataset%2B'")
+    page.wait("document.querySelectorAll('canvas').length > 0")
+    assert page.page.errors == []

@@ -2,7 +2,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: warehouse test style lint columns docs clean
+.PHONY: install warehouse test style lint columns docs clean
+
+install: $(INSTALLED)  ## the commands, in .venv/bin
 
 warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse

@@ -119,6 +119,9 @@ def project(sandbox: Warehouse, tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/warehouse.duckdb").symlink_to(sandbox.path)
     (tmp_path / "data/lake").symlink_to(sandbox.lake)
+    published = tmp_path / "data/published/current"
+    published.mkdir(parents=True)
+    (published / "warehouse.duckdb").symlink_to(sandbox.path)
     return tmp_path
 
 

@@ -3,6 +3,7 @@
 In ``README.md`` and ``docs/*.md``
 - a block of ``sql`` runs on the warehouse of the sandbox; the table below it is its answer,
 - a block of ``python`` runs beside ``data/warehouse.duckdb``,
+- a block of ``py`` is a part of a program, and Python,
 - a block of ``console`` is commands after ``$``, and what they print; those that only read the lake
   are run (``…`` in a line stands for anything),
 - every other mention of ``perp``, ``make`` and ``dbt`` in code is parsed by the program itself.
@@ -15,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -49,9 +51,7 @@ class Block(NamedTuple):
 def blocks(*languages: str) -> list[Block]:
     """Fenced blocks of the pages in some languages."""
     found = [
-        Block(page.name, *match)
-        for page in PAGES
-        for match in FENCE.findall(page.read_text())
+        Block(page.name, *match) for page in PAGES for match in FENCE.findall(page.read_text())
     ]
     return [b for b in found if b.language in languages]
 
@@ -94,7 +94,8 @@ def test_the_pages_show_queries_programs_and_commands():
     assert blocks("python")
     assert blocks("console")
     assert len(set(commands())) > 40
-    known = {"sql", "python", "console", "sh", "text", "yaml", "csv", "ini", "jinja", "markdown"}
+    known = {"sql", "python", "console", "sh", "text", "yaml", "csv", "ini", "jinja"}
+    known |= {"markdown", "py"}  # py: a part of a program
     unknown = {
         (p.name, language)
         for p in PAGES
@@ -111,6 +112,11 @@ def test_queries_run_and_answers_are_those_of_the_sandbox(sandbox: Warehouse, bl
     printed = answer(sandbox, block.text)
     assert printed.count("\n") > 2, "no rows"
     assert block.table in ("", printed)
+
+
+@pytest.mark.parametrize("block", named(blocks("py")))
+def test_parts_of_programs_are_python(block: Block):
+    compile(textwrap.dedent(block.text), block.name, "exec")
 
 
 @pytest.fixture

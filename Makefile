@@ -25,6 +25,7 @@ columns: $(INSTALLED)  ## column lists of marts whose columns follow from the va
 
 docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html
 	$(BIN)/dbt docs generate --static
+	$(BIN)/python -m dbt_project.dictionary
 
 clean:  ## remove build products; the lake and the warehouse stay
 	rm -rf target logs .venv

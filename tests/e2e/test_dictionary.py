@@ -21,6 +21,8 @@ from tests.conftest import Warehouse, built_once
 Node = dict[str, Any]
 OWN = "perp_warehouse"
 WIDE = f"model.{OWN}.final_dataset"
+DRAWN = """[...document.querySelectorAll('canvas')].some(c => c.width > 100
+    && c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(x => x))"""
 SIGNATURE = re.compile(r"\{%-?\s*macro\s+\w+\s*\((.*?)\)\s*-?%\}", re.DOTALL)
 
 
@@ -175,6 +177,6 @@ def test_the_lineage_ends_in_what_users_are_given(page: Tab):
     page.wait("document.body.innerText.includes('AlphaQCM')")
     links = page.evaluate("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
     assert f"#!/model/{WIDE}" in links
-    page.evaluate(f"location.hash = '#!/model/{WIDE}?g_v=1&g_i=%2Bfinal_dataset%2B'")
-    page.wait("document.querySelectorAll('canvas').length > 0")
+    page.evaluate("document.querySelector('[ng-click*=onLauncherClick]').click()")
+    page.wait(DRAWN)
     assert page.page.errors == []

@@ -105,6 +105,16 @@ def test_the_pages_show_queries_programs_and_commands():
     assert unknown == set()
 
 
+def test_links_between_pages_lead_somewhere():
+    broken = [
+        (page.name, target)
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
 @pytest.mark.parametrize("block", named(blocks("sql")))
 def test_queries_run_and_answers_are_those_of_the_sandbox(sandbox: Warehouse, block: Block):
     if "{{" in block.text:

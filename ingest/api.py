@@ -16,6 +16,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -184,8 +185,13 @@ class Holdings:
         else:
             column = record.spec.time_column
             slots = pq.read_table(path, columns=[column], partitioning=None)[column]
-        floored = pc.floor_temporal(slots, multiple=grain // timedelta(minutes=1), unit="minute")
-        return union_spans((slot, slot + grain) for slot in pc.unique(floored).to_pylist())
+        floored = pc.floor_temporal(slots, multiple=grain // _MINUTE, unit="minute")
+        held = np.unique(floored.drop_null().to_numpy().astype("datetime64[us]"))
+        if not held.size:
+            return []
+        breaks = np.flatnonzero(np.diff(held) > np.timedelta64(grain))
+        starts, ends = held[[0, *breaks + 1]], held[[*breaks, -1]] + np.timedelta64(grain)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def _metrics_labels(path: Path, column: str, zero_is_missing: bool) -> pa.ChunkedArray:

@@ -16,6 +16,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -60,12 +61,15 @@ class Options:
 
     Args:
         overlap: ask also for what the archive holds, so that the two can be compared.
+        whole_hours: ask up to the last closed hour only, and take one snapshot an hour, so that
+            asking again within the hour brings nothing.
     """
 
     connections: int = 4
     retry: Retry = field(default_factory=Retry)
     limits: Limits = field(default_factory=Limits)
     overlap: bool = False
+    whole_hours: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,14 @@ def plan(
     listed: Mapping[str, datetime | None],
     archived: Callable[[str, str, str], Sequence[Span]],
     answered: Callable[[Key], Sequence[Span]],
+    through: datetime | None = None,
 ) -> list[Pull]:
     """What to ask for; a pure function.
 
     Args:
         start, end: moments asked for, [start, end).
         now: the exchange's clock. What it has not closed yet is not asked for.
+        through: what ends after it is not asked for either.
         listed: when each contract was listed; before that there is nothing.
         archived: moments that the archive's partition of a series holds.
         answered: moments that the API has answered for.
@@ -130,6 +136,9 @@ def plan(
         closed = _floor(now, grain)
         # A label at the end of its period, as in the five-minute series, may be that of `now`.
         last = min(end, closed + grain if endpoint.bucket == "data" else closed)
+        if through:  # a settlement belongs to the hour that it ends
+            has_bars = endpoint.dataset.grain_minutes and endpoint.bucket != "data"
+            last = min(last, through if has_bars else through + grain)
         first = start
         if endpoint.reach:
             first = max(first, _floor(now - endpoint.reach, grain) + 2 * grain)
@@ -176,8 +185,13 @@ class Holdings:
         else:
             column = record.spec.time_column
             slots = pq.read_table(path, columns=[column], partitioning=None)[column]
-        floored = pc.floor_temporal(slots, multiple=grain // timedelta(minutes=1), unit="minute")
-        return union_spans((slot, slot + grain) for slot in pc.unique(floored).to_pylist())
+        floored = pc.floor_temporal(slots, multiple=grain // _MINUTE, unit="minute")
+        held = np.unique(floored.drop_null().to_numpy().astype("datetime64[us]"))
+        if not held.size:
+            return []
+        breaks = np.flatnonzero(np.diff(held) > np.timedelta64(grain))
+        starts, ends = held[[0, *breaks + 1]], held[[*breaks, -1]] + np.timedelta64(grain)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def _metrics_labels(path: Path, column: str, zero_is_missing: bool) -> pa.ChunkedArray:
@@ -275,10 +289,11 @@ class _Run:
                 listed=listed,
                 archived=(lambda *_: ()) if options.overlap else holdings.spans,
                 answered=self._answered,
+                through=_floor(now, _HOUR) if options.whole_hours else None,
             )
             if self.dry_run:
                 return pulls, self.summary
-            wanted = [d for d in SNAPSHOTS if d in datasets]
+            wanted = [d for d in SNAPSHOTS if d in datasets and not self._is_recent(d, now)]
             with (
                 contextlib.closing(LandingLog(self.lake.log_folder, SOURCE)) as log,
                 Progress(
@@ -302,6 +317,14 @@ class _Run:
         if record is None or not self.lake.is_intact(record):
             return []
         return from_log(record.covered)
+
+    def _is_recent(self, dataset: str, now: datetime) -> bool:
+        """True if this hour has its snapshot, where one is enough."""
+        record = self.state.records.get((dataset, MARKET, f"{now:%Y-%m}"))
+        if not self.options.whole_hours or record is None or not self.lake.is_intact(record):
+            return False
+        last = record.last_time if record.status == "landed" else None
+        return last is not None and _moment(last) >= _floor(now, _HOUR)
 
     # ------------------------------------------------------------------------------- snapshots
     async def _snapshots(
@@ -403,7 +426,10 @@ class _Run:
             grain = timedelta(minutes=endpoint.dataset.grain_minutes or 0)
             through = last + max(grain, _MILLISECOND) if last else start
             # What may still appear is not answered yet.
-            sure = through if is_full else max(through, min(end, self.now - endpoint.lateness))
+            settled = self.now - endpoint.lateness
+            if self.options.whole_hours:  # does not move within the hour
+                settled = min(settled, _floor(settled, _HOUR) + _MINUTE)
+            sure = through if is_full else max(through, min(end, settled))
             if sure > start:
                 answered.append((start, sure))
             if not is_full:
@@ -463,6 +489,8 @@ class _Run:
 
 
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
 _MILLISECOND = timedelta(milliseconds=1)
 
 

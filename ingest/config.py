@@ -27,6 +27,7 @@ class Config:
     api_url: str = API_URL  # PERP_API_URL
     stream_url: str = STREAM_URL  # PERP_STREAM_URL
     tardis_url: str = TARDIS_URL  # PERP_TARDIS_URL
+    published: Path = Path("data/published")  # PERP_PUBLISHED
 
     @classmethod
     def from_env(
@@ -39,6 +40,7 @@ class Config:
         api_url: str | None = None,
         stream_url: str | None = None,
         tardis_url: str | None = None,
+        published: Path | None = None,
     ) -> Config:
         """What is given wins over the environment, and that over the defaults.
 
@@ -57,6 +59,7 @@ class Config:
             api_url=_checked("PERP_API_URL", api_url, API_URL),
             stream_url=_checked("PERP_STREAM_URL", stream_url, STREAM_URL, ("ws", "wss")),
             tardis_url=_checked("PERP_TARDIS_URL", tardis_url, TARDIS_URL),
+            published=published or _path("PERP_PUBLISHED", "data/published"),
         )
 
 

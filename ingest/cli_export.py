@@ -121,7 +121,7 @@ def _export(
         mask=None if mask == "none" else mask,
     )
     file = file_to_read(Config.from_env(), warehouse)
-    folder = target or PROJECT_ROOT / "data" / "export" / form
+    folder = target or _default_folder(form)
     started = time.monotonic()
     complain(f"reading {file}")
     try:
@@ -140,3 +140,8 @@ def _export(
         f"{size(manifest['bytes'])} in {time.monotonic() - started:.1f} s -> {folder}"
     )
     return 0
+
+
+def _default_folder(form: str) -> Path:
+    path = PROJECT_ROOT / "data" / "export" / form
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

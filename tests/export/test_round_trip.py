@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.export.formats import QLIB_FIELDS
 from tests.conftest import Warehouse
 from tests.export.tables import (
     FACTORS,
@@ -202,7 +203,7 @@ def test_mask_leaves_holes_in_dense_formats_and_spans_as_they_are(small: Path) -
     masked = read_table(small)
     masked.loc[masked["trade_allowed"] != 1, NUMBERS] = np.nan
     folder = written("qlib", small, mask="trade_allowed", columns=["trade_count"])
-    check_qlib(folder, masked, ["open", "high", "low", "close", "volume", "vwap", "trade_count"])
+    check_qlib(folder, masked, [*QLIB_FIELDS, "trade_count"])
     spans = (folder / "instruments/all.txt").read_text(encoding="utf-8").splitlines()
     assert len(spans) == len(LISTINGS)
     with np.load(written("npz", small, mask="trade_allowed") / "panel.npz") as panel:
@@ -219,8 +220,7 @@ def test_symbols_and_days_can_be_chosen(small: Path) -> None:
     }
     folder = written("qlib", small, **wish)
     condition = "symbol in ('币安人生USDT', 'WAVESUSDT') and hour_ts::date = '2024-01-02'"
-    names = ["open", "high", "low", "close", "volume", "vwap"]
-    check_qlib(folder, read_table(small, condition), names)
+    check_qlib(folder, read_table(small, condition), [*QLIB_FIELDS])
     frame = pd.read_parquet(written("parquet", small, **wish) / "final_dataset_all.parquet")
     assert list(frame) == [*KEYS, "close"]
     assert frame["datetime"].min() == pd.Timestamp("2024-01-02")
@@ -253,12 +253,14 @@ def test_any_market_comes_back(
     kept[0] = True
     warehouse = write_table(tmp_path_factory.mktemp("market") / "w.duckdb", frame[kept])
     table = read_table(warehouse)
-    check_qlib(written("qlib", warehouse), table, NUMBERS)
-    with np.load(written("npz", warehouse) / "panel.npz") as panel:
-        expected = pivoted(table.rename(columns={"hour_ts": "datetime"}), NUMBERS)
+    names = ["close", "trade_count", "is_stable"]
+    folder = written("qlib", warehouse, columns=names)
+    check_qlib(folder, table, [*QLIB_FIELDS, *names[1:]])
+    with np.load(written("npz", warehouse, columns=names) / "panel.npz") as panel:
+        expected = pivoted(table.rename(columns={"hour_ts": "datetime"}), names)
         np.testing.assert_array_equal(panel["data"], expected)
     listed = pd.Series(False, index=table.set_index(["symbol", "hour_ts"]).index)
-    for (symbol, _), values in read_qlib(warehouse.with_name("qlib")).items():
+    for (symbol, _), values in read_qlib(folder).items():
         outside = ~values.index.isin(listed[symbol].index)
         assert values[outside].isna().all()
 

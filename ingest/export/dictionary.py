@@ -26,6 +26,7 @@ FAMILIES = {
     "S": ("hourly_structure",),
     "X": ("hourly_context",),
 }
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is there
 _BLOCK = re.compile(r"{% docs (\w+) %}(.*?){% enddocs %}", re.DOTALL)
 _REFERENCE = re.compile(r"""{{ doc\(['"](\w+)['"]\) }}""")
 _UNIT = re.compile(r"\bUnit: (.+?)(?:\.(?:\s|$)|$)")
@@ -70,5 +71,6 @@ def family_columns(letter: str) -> tuple[str, ...]:
 def _columns(mart: str) -> dict[str, str]:
     """Names and descriptions of a mart's columns, as its yml lists them."""
     text = (MARTS / f"{mart}.yml").read_text(encoding="utf-8")
-    model = next(m for m in yaml.safe_load(text)["models"] if m["name"] == mart)
+    content = yaml.load(text, Loader=_LOADER)  # noqa: S506 (a safe loader)
+    model = next(m for m in content["models"] if m["name"] == mart)
     return {c["name"]: c["description"] for c in model["columns"]}

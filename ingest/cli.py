@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ingest.cli_export import export_group
 from ingest.cli_ingest import ingest
 from ingest.cli_options import complain, located, split
 from ingest.cli_publish import publish, update
@@ -61,6 +62,7 @@ def cli(verbose: bool) -> None:
 cli.add_command(ingest)
 cli.add_command(publish)
 cli.add_command(update)
+cli.add_command(export_group)
 
 
 def _on_record(text: str | None) -> set[str]:

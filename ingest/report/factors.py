@@ -1,7 +1,8 @@
 """Factor health: what is missing of every column of ``final_dataset``, its spread and its drift.
 
-Counts (NULLs, infinities, least and largest value) are of every row. Distributions are of a sample
-of hours, chosen by a hash of symbol and hour, so that the same warehouse gives the same page.
+Counts (NULLs, infinities, least and largest value) are of every row. Distributions are of two
+samples, one of all hours and one of the last 30 days. A hash of symbol and hour chooses them, so
+that the same warehouse gives the same page.
 """
 
 from __future__ import annotations
@@ -9,16 +10,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 from ingest.report.dictionary import described
 from ingest.report.reader import Reader, Section, moment, quoted, short, table
 
-SAMPLED_HOURS = 100_000
+SAMPLED_HOURS = 12_000  # per sample; by chance alone drift is then about 0.002
 RECENT = timedelta(days=30)
 BINS = 24
 COLUMNS_AT_ONCE = 48  # bounds the memory of a query
 
 Histograms = tuple[list[int], list[int]]  # of all hours and of the recent ones
+
+
+class _Facts(NamedTuple):
+    """Of every row of a column."""
+
+    values: int
+    recent_values: int
+    not_finite: int
+    least: float | None
+    largest: float | None
+
+
+class _Shape:
+    """How a column's values spread in the samples."""
+
+    def __init__(self, low: float, middle: float, high: float) -> None:
+        self.low, self.middle, self.high = low, middle, high
+        self.histograms: Histograms = ([0] * BINS, [0] * BINS)
+        self.deciles: Histograms = ([0] * 10, [0] * 10)
+
+    def add(self, group: int, bar: int, decile: int, count: int) -> None:
+        self.histograms[group][bar] += count
+        self.deciles[group][decile] += count
 
 
 def factor_health(reader: Reader, tick: Callable[[], None]) -> Section:
@@ -41,19 +66,24 @@ def factor_health(reader: Reader, tick: Callable[[], None]) -> Section:
         return {"lacking": "The table final_dataset has no rows in this range."}
     recent_from = last + timedelta(hours=1) - RECENT
     reader.connection.execute("set variable recent_ts = cast(? as timestamp)", [recent_from])
-    one_of = math.ceil(hours / SAMPLED_HOURS)
+    recent_hours = reader.one(
+        """
+        select count(*) from final_dataset
+        where hour_ts >= getvariable('recent_ts') and hour_ts >= :from_ts and hour_ts < :to_ts
+        """
+    )[0]
+    one_of = [math.ceil(n / SAMPLED_HOURS) for n in (hours, recent_hours)]
     columns = reader.columns["final_dataset"]
     meanings = described(reader)
-    recent_hours = 0
     cells = []
     for names in _batches(list(columns)):
         numbers = [n for n in names if _is_number(columns[n])]
-        recent_hours, facts = _facts(reader, names, numbers)
+        facts = _facts(reader, names, numbers)
         shapes = _shapes(reader, numbers, one_of) if numbers else {}
         for name in names:
             family, meaning = meanings.get(name, ("", ""))
-            cells.append([family, name, *_row(hours, recent_hours, facts[name], shapes.get(name))])
-            cells[-1].append(meaning)
+            row = _row(hours, recent_hours, facts[name], shapes.get(name))
+            cells.append([family, name, *row, meaning])
         tick()
     return {
         "table": _as_table(cells),
@@ -79,63 +109,72 @@ def _is_number(kind: str) -> bool:
     )
 
 
-def _facts(
-    reader: Reader, names: list[str], numbers: list[str]
-) -> tuple[int, dict[str, tuple[int, int, int, float | None, float | None]]]:
-    """Recent hours; of each column values, recent values, not finite ones, least and largest."""
+def _facts(reader: Reader, names: list[str], numbers: list[str]) -> dict[str, _Facts]:
     parts = []
     for name in names:
         column = quoted(name)
         value = f"cast({column} as double)" if name in numbers else "cast(null as double)"
         parts.append(
-            f"count({column}), count({column}) filter (where hour_ts >= getvariable('recent_ts')), "
-            f"count(*) filter (where not isfinite({value})), "
-            f"min({value}) filter (where isfinite({value})), "
-            f"max({value}) filter (where isfinite({value}))"
+            f"count({column}), coalesce(count_if(isfinite({value})), 0), min({value}), max({value})"
         )
-    recent, *values = reader.one(
+    before: dict[str, list[Any]] = {}
+    recent: dict[str, list[Any]] = {}
+    for is_recent, *values in reader.rows(
         f"""
-        select count(*) filter (where hour_ts >= getvariable('recent_ts')), {", ".join(parts)}
-        from final_dataset where hour_ts >= :from_ts and hour_ts < :to_ts
+        select hour_ts >= getvariable('recent_ts'), {", ".join(parts)}
+        from final_dataset where hour_ts >= :from_ts and hour_ts < :to_ts group by 1
         """  # noqa: S608 (quoted names)
-    )
-    facts = {
-        name: (values[i], values[i + 1], values[i + 2], values[i + 3], values[i + 4])
-        for name, i in zip(names, range(0, len(values), 5), strict=True)
+    ):
+        group = recent if is_recent else before
+        for name, i in zip(names, range(0, len(values), 4), strict=True):
+            group[name] = values[i : i + 4]
+    nothing = [0, 0, None, None]
+    return {
+        name: _together(before.get(name, nothing), recent.get(name, nothing), name in numbers)
+        for name in names
     }
-    return recent, facts
 
 
-class _Shape:
-    """A column's distribution in the sample."""
-
-    def __init__(self, low: float, middle: float, high: float) -> None:
-        self.low, self.middle, self.high = low, middle, high
-        self.histograms: Histograms = ([0] * BINS, [0] * BINS)
-        self.deciles: Histograms = ([0] * 10, [0] * 10)
-
-    def add(self, is_recent: bool, bar: int, decile: int, count: int) -> None:
-        for group in (0, 1) if is_recent else (0,):
-            self.histograms[group][bar] += count
-            self.deciles[group][decile] += count
+def _together(before: list[Any], recent: list[Any], is_number: bool) -> _Facts:
+    values = before[0] + recent[0]
+    return _Facts(
+        values=values,
+        recent_values=recent[0],
+        not_finite=values - before[1] - recent[1] if is_number else 0,
+        least=min((v for v in (before[2], recent[2]) if v is not None), default=None),
+        largest=max((v for v in (before[3], recent[3]) if v is not None), default=None),
+    )
 
 
-def _shapes(reader: Reader, numbers: list[str], one_of: int) -> dict[str, _Shape]:
-    """Quantiles and histograms of finite values in one of so many hours."""
+def _shapes(reader: Reader, numbers: list[str], one_of: list[int]) -> dict[str, _Shape]:
+    """Quantiles and histograms of finite values.
+
+    Args:
+        reader: the warehouse.
+        numbers: columns.
+        one_of: of so many hours one is taken, of all hours and of the recent ones.
+    """
     picked = ", ".join(f"cast({quoted(n)} as double) as {quoted(n)}" for n in numbers)
     deciles = ", ".join(f"{i / 10}" for i in range(1, 10))
     above = " + ".join(f"cast(value > deciles[{i}] as int)" for i in range(1, 10))
     rows = reader.rows(
         f"""
-        with picked as (
-            select hour_ts >= getvariable('recent_ts') as "_is_recent", {picked}
-            from final_dataset
-            where hour_ts >= :from_ts and hour_ts < :to_ts and hash(symbol, hour_ts) % ? = 0
+        with drawn as (
+            select
+                *,
+                hash(symbol, hour_ts) as "_draw",
+                hour_ts >= getvariable('recent_ts') as "_new"
+            from final_dataset where hour_ts >= :from_ts and hour_ts < :to_ts
+        ),
+        picked as (
+            select 0 as "_group", {picked} from drawn where "_draw" % ? = 0
+            union all
+            select 1 as "_group", {picked} from drawn where "_new" and "_draw" % ? = 0
         ),
         long as (
-            unpivot picked on columns(* exclude ("_is_recent")) into name factor value value
+            unpivot picked on columns(* exclude ("_group")) into name factor value value
         ),
-        finite as (select * from long where isfinite(value)),
+        finite as (select "_group" as part, factor, value from long where isfinite(value)),
         edges as (
             select
                 factor,
@@ -143,7 +182,7 @@ def _shapes(reader: Reader, numbers: list[str], one_of: int) -> dict[str, _Shape
                 quantile_disc(value, [{deciles}]) as deciles,
                 min(value) as least,
                 max(value) as largest
-            from finite group by factor
+            from finite where part = 0 group by factor
         ),
         scaled as (
             -- a flag that is rarely raised has one value between its quantiles
@@ -161,44 +200,36 @@ def _shapes(reader: Reader, numbers: list[str], one_of: int) -> dict[str, _Shape
                 low,
                 middle,
                 high,
-                "_is_recent" as is_recent,
+                part,
                 cast(least(greatest(coalesce(
                     floor({BINS} * ((value - low) / nullif(high - low, 0))), 0
                 ), 0), {BINS - 1}) as int) as bar,
                 {above} as decile
             from finite inner join scaled using (factor)
         )
-        select factor, low, middle, high, is_recent, bar, decile, count(*) from placed group by all
+        select factor, low, middle, high, part, bar, decile, count(*) from placed group by all
         """,  # noqa: S608 (quoted names and constants)
-        one_of,
+        *one_of,
     )
     shapes: dict[str, _Shape] = {}
-    for factor, low, middle, high, is_recent, bar, decile, count in rows:
-        shape = shapes.setdefault(factor, _Shape(low, middle, high))
-        shape.add(is_recent, bar, decile, count)
+    for factor, low, middle, high, *counted in rows:
+        shapes.setdefault(factor, _Shape(low, middle, high)).add(*counted)
     return shapes
 
 
-def _row(
-    hours: int,
-    recent_hours: int,
-    facts: tuple[int, int, int, float | None, float | None],
-    shape: _Shape | None,
-) -> list[object]:
-    values, recent_values, not_finite, least, largest = facts
-    nulls = 1 - values / hours
-    recent_nulls = 1 - recent_values / recent_hours if recent_hours else None
-    cells: list[object] = [short(nulls), short(recent_nulls), not_finite]
+def _row(hours: int, recent_hours: int, facts: _Facts, shape: _Shape | None) -> list[object]:
+    cells: list[object] = [
+        short(1 - facts.values / hours),
+        short(1 - facts.recent_values / recent_hours) if recent_hours else None,
+        facts.not_finite,
+    ]
     if shape is None:
-        return [*cells, None, None, None, None, None, None]
+        return [*cells, *[None] * 7]
     return [
         *cells,
         short(stability_index(*shape.deciles)),
         [_scaled(h) for h in shape.histograms],
-        short(shape.middle),
-        f"{shape.low:.4g} … {shape.high:.4g}",
-        short(least),
-        short(largest),
+        *map(short, (shape.low, shape.middle, shape.high, facts.least, facts.largest)),
     ]
 
 
@@ -206,16 +237,17 @@ def stability_index(whole: list[int], recent: list[int]) -> float | None:
     """Population stability index of the recent values against all, over the deciles of all.
 
     Sum over the deciles of (recent share - share) x ln(recent share / share); a decile without a
-    recent value counts as half a value. None if there are no recent values. 0 means the same
-    distribution; by custom 0.1 is a shift to look at and 0.25 a large one.
+    value counts as half a value. None if there are no values. 0 means the same distribution; by
+    custom 0.1 is a shift to look at and 0.25 a large one.
     """
     n_whole, n_recent = sum(whole), sum(recent)
-    if not n_recent:
+    if not n_whole or not n_recent:
         return None
     index = 0.0
     for count, recent_count in zip(whole, recent, strict=True):
-        if count:
-            share, recent_share = count / n_whole, max(recent_count, 0.5) / n_recent
+        if count or recent_count:
+            share = max(count, 0.5) / n_whole
+            recent_share = max(recent_count, 0.5) / n_recent
             index += (recent_share - share) * math.log(recent_share / share)
     return index
 
@@ -234,16 +266,17 @@ def _as_table(cells: list[list[object]]) -> Section:
             ("NULL", "share", "Share of the hours without a value"),
             ("NULL, 30 days", "share", "The same in the last 30 days"),
             ("Inf, NaN", "count", "Values that are not finite; there should be none"),
-            ("Drift", "number", "Population stability index of the last 30 days against all hours"),
+            ("Drift", "index", "Population stability index of the last 30 days against all hours"),
             (
                 "Distribution",
                 "spark",
                 "Area: all hours; line: last 30 days; between the 1 % and 99 % quantiles",
             ),
-            ("Median", "number", "Of the sample, in the unit of the column"),
-            ("1 % … 99 %", "text", "Quantiles of the sample"),
-            ("Least", "number", "Of all hours"),
-            ("Largest", "number", "Of all hours"),
+            ("1 %", "number", "Quantile of the sample, in the unit of the column"),
+            ("Median", "number", "Of the sample"),
+            ("99 %", "number", "Quantile of the sample"),
+            ("Least", "number", "Of all hours; empty if a value is infinite"),
+            ("Largest", "number", "Of all hours; empty if a value is infinite or not a number"),
             ("Meaning", "hidden", "What the column means"),
         ),
         cells,

@@ -56,7 +56,7 @@ function hours(value) {
   return value > 0 && fine === "0" ? "< 0.01" : fine;
 }
 
-const FORMATS = { count: (v) => whole.format(v), number, share, bytes, hours };
+const FORMATS = { count: (v) => whole.format(v), number, index: (v) => v.toFixed(3), share, bytes, hours };
 const PICTURES = { spark: distribution, bars: monthly };
 
 // Tables
@@ -265,6 +265,7 @@ function layoutOf(more) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
+    modebar: { bgcolor: colour("--page"), color: colour("--soft"), activecolor: colour("--accent") },
     font: { color: colour("--text"), size: 12, family: getComputedStyle(document.body).fontFamily },
     hoverlabel: { align: "left", bgcolor: colour("--panel"), bordercolor: colour("--line"), font: { color: colour("--text") } },
     ...more,
@@ -448,7 +449,7 @@ class SymbolChart {
       const top = 1 - i / panels.length;
       layout[`yaxis${i ? i + 1 : ""}`] = {
         domain: [top - 0.8 / panels.length, top - 0.05 / panels.length], gridcolor: colour("--grid"),
-        zerolinecolor: colour("--line"), nticks: 5, tickfont: { size: 11 }, exponentformat: "SI",
+        zerolinecolor: colour("--line"), nticks: 5, tickfont: { size: 11 }, exponentformat: "B",
       };
       layout.annotations.push({
         text: `<b>${plain(panel.title)}</b>, ${plain(panel.unit)}`, xref: "paper", yref: "paper", x: 0, y: top - 0.04 / panels.length,

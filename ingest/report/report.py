@@ -109,7 +109,7 @@ def _check_symbol(reader: Reader, symbol: str | None) -> None:
 
 
 def _facts(warehouse: Path, choice: Choice) -> Section:
-    """What the page says about itself. It may be passed on, so it names no folder."""
+    """What the page says about itself."""
     limits = [f"from {choice.start}"] if choice.start else []
     limits += [f"to {choice.end}"] if choice.end else []
     folder = warehouse.resolve().parent

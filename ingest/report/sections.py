@@ -22,7 +22,7 @@ PANELS = (  # one symbol: title, unit, column -> name of the line
     ("Cumulative volume delta", "USDT since the first hour", {"cvd_quote": "net taker buying"}),
     (
         "Liquidations",
-        "USDT per hour, longs below zero",
+        "USDT per hour: of shorts above zero, of longs below",
         {"long_liq_volume": "longs", "short_liq_volume": "shorts"},
     ),
 )

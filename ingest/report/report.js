@@ -7,7 +7,9 @@ const SVG = "http://www.w3.org/2000/svg";
 const SETTINGS = {
   displaylogo: false,
   responsive: true,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  // Named one by one: by default there is a button that sends the chart to plotly's servers.
+  modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+  plotlyServerURL: "",
 };
 
 // plotly reads a few tags in its texts; names are shown as they are.
@@ -458,7 +460,7 @@ class SymbolChart {
       panel.lines.forEach((line, j) => traces.push({
         type: "scatter", mode: "lines", name: plain(line.name), x: times, y: line.values.slice(first, end), yaxis: axis,
         connectgaps: false, line: { width: 1.3, color: colour(`--line-${j}`), shape: panel.lines.length > 1 ? "hvh" : "linear" },
-        hovertemplate: "%{y:,.6~g}",
+        hovertemplate: `%{y:${panel.format}}`,
       }));
     });
     layout.shapes = this.silences(first, end).slice(0, 300).map(([from, to]) => ({

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from ingest.errors import UsageError
-from ingest.lake import write_atomic
+from ingest.lake import temporary, write_atomic
 from ingest.names import unknown_symbol
 from ingest.progress import Progress
 from ingest.report import factors, sections
@@ -60,6 +60,7 @@ def write_report(warehouse: Path, target: Path, choice: Choice) -> Outcome:
     try:
         write_atomic(target, page)
     except OSError as error:
+        temporary(target).unlink(missing_ok=True)
         raise UsageError(f"cannot write {target}: {error.strerror}; give another --to") from error
     return Outcome(
         bytes=len(page),

@@ -14,16 +14,17 @@ GAPS_PER_REASON = 300
 FILES_SHOWN = 1_000
 DIFFERENCES_PER_CHECK = 50
 
-PANELS = (  # one symbol: title, unit, column -> name of the line
-    ("Price", "quote currency", {"close": "close"}),
-    ("Funding rate", "% per interval", {"funding_rate": "settled"}),
-    ("Basis, last price over index", "%", {"triad_basis": "basis"}),
-    ("Open interest", "USDT", {"oi_open_interest_usd": "open interest"}),
-    ("Cumulative volume delta", "USDT since the first hour", {"cvd_quote": "net taker buying"}),
+PANELS = (  # one symbol: title, unit, format of its numbers (d3), column -> name of the line
+    ("Price", "quote currency", ",.6~r", {"close": "close"}),
+    ("Funding rate", "% per interval", ".4f", {"funding_rate": "funding, %"}),
+    ("Basis, last price over index", "%", ".4f", {"triad_basis": "basis, %"}),
+    ("Open interest", "USDT", ",.0f", {"oi_open_interest_usd": "open interest, USDT"}),
+    ("Cumulative volume delta", "USDT since the first hour", ",.0f", {"cvd_quote": "CVD, USDT"}),
     (
         "Liquidations",
         "USDT per hour: of shorts above zero, of longs below",
-        {"long_liq_volume": "longs", "short_liq_volume": "shorts"},
+        ",.0f",
+        {"long_liq_volume": "longs, USDT", "short_liq_volume": "shorts, USDT"},
     ),
 )
 FACTORS = {"funding_rate": "100 * {}", "triad_basis": "100 * {}", "long_liq_volume": "-{}"}
@@ -432,7 +433,7 @@ def one_symbol(reader: Reader, wanted: str | None) -> Section:
         return {"lacking": f"The table final_dataset has no hours{of_it} in this range."}
     symbol, first, last = found[0]
     known = reader.columns["final_dataset"]
-    columns = [c for _, _, lines in PANELS for c in lines if c in known]
+    columns = [c for *_, lines in PANELS for c in lines if c in known]
     if "has_bar" in known:
         columns.append("has_bar")
     expressions = [FACTORS.get(c, "{}").format(quoted(c)) for c in columns]
@@ -457,13 +458,14 @@ def one_symbol(reader: Reader, wanted: str | None) -> Section:
         {
             "title": title,
             "unit": unit,
+            "format": digits,
             "lines": [
                 {"name": name, "values": _short(lines[column])}
                 for column, name in of_panel.items()
                 if column in lines
             ],
         }
-        for title, unit, of_panel in PANELS
+        for title, unit, digits, of_panel in PANELS
     ]
     return {
         "symbol": symbol,

@@ -328,10 +328,10 @@ def reconciliation(reader: Reader) -> Section:
             ("Differences", "count", "Fields of hours that differ"),
             ("Symbols", "count", "Symbols in which they do"),
             ("Largest, relative", "share", "Difference over the larger magnitude"),
-            ("First, UTC", "time", "Earliest difference"),
-            ("Last, UTC", "time", "Latest difference"),
+            ("From day", "time", "Day of the earliest difference, UTC"),
+            ("To day", "time", "Day of the latest difference, UTC"),
         ),
-        ([*r[:6], short(r[6]), moment(r[7]), moment(r[8])] for r in causes),
+        ([*r[:6], short(r[6]), *(str(t)[:10] for t in r[7:])] for r in causes),
         sort=[4, "down"],
         choose=[0],
     )

@@ -20,6 +20,7 @@ from ingest.cli_export import export_group
 from ingest.cli_ingest import ingest
 from ingest.cli_options import complain, located, split
 from ingest.cli_publish import publish, update
+from ingest.cli_report import report
 from ingest.config import Config
 from ingest.datasets import SOURCES
 from ingest.dbt import run_dbt
@@ -63,6 +64,7 @@ cli.add_command(ingest)
 cli.add_command(publish)
 cli.add_command(update)
 cli.add_command(export_group)
+cli.add_command(report)
 
 
 def _on_record(text: str | None) -> set[str]:

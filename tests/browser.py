@@ -57,7 +57,7 @@ class Page:
     Attributes:
         dom: the document after its scripts ran.
         console: messages of the page and of the browser about it, with uncaught exceptions.
-        requests: addresses asked for, the page's own first.
+        requests: addresses asked for, the page's own first; not what lies in it as ``data:``.
         seconds: wall time from the navigation until the page was ready.
     """
 
@@ -259,7 +259,9 @@ class Tab:
             entry = values["entry"]
             console.append(Message(entry["level"], f"{entry['text']} {entry.get('url', '')}"))
         elif event == "Network.requestWillBeSent":
-            self.page.requests.append(values["request"]["url"])
+            address = values["request"]["url"]
+            if not address.startswith("data:"):
+                self.page.requests.append(address)
 
 
 def _exception(details: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
         @functools.wraps(command)
         def with_config(**arguments: Any) -> int:  # noqa: ANN401 (whatever the command takes)
             config = Config.from_env(**{name: arguments.pop(name) for name in names})
-            name = click.get_current_context().command_path.partition(" ")[2]
+            name = _name_of(click.get_current_context())
             if not _changes(name, arguments):
                 return command(config=config, **arguments)
             with runlog.recorded(config.lake, name, arguments) as code:
@@ -47,6 +47,15 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
         return with_config
 
     return decorate
+
+
+def _name_of(context: click.Context) -> str:
+    """The command as it is typed behind ``perp``."""
+    words: list[str] = []
+    while context.parent:
+        words.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(words)
 
 
 def _changes(command: str, arguments: Mapping[str, object]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,9 @@ from ingest.status import holdings, month_ranges
 
 def main() -> None:
     """Entry point of the console script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Again, because polars has put one before it under which a wait goes on after Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as error:

@@ -254,22 +254,21 @@ def check_file(file: _Expected, quick: bool) -> str | None:
 def _check_metadata(metadata: pq.FileMetaData, file: _Expected) -> str | None:
     if metadata.num_rows != file.rows:
         return f"it has {metadata.num_rows:,} rows, the log says {file.rows:,}"
-    if not metadata.schema.equals(_schema(file.source, file.dataset)):
+    schema, time_column = _columns(file.source, file.dataset)
+    if not metadata.schema.equals(schema):
         return "its columns are not those of the dataset"
-    dataset = SOURCES[file.source][file.dataset]
-    span = _time_span(metadata, dataset)
+    span = _time_span(metadata, time_column)
     if not file.rows or file.first is None or file.last is None or span is None:
         return None
     first, last = datetime.fromisoformat(file.first), datetime.fromisoformat(file.last)
     inside = span[0] <= first and last <= span[1]
-    if span != (first, last) and not (dataset.name in _ORDERED_BY_ID and inside):
+    if span != (first, last) and not (file.dataset in _ORDERED_BY_ID and inside):
         return f"its times run from {span[0]} to {span[1]}, the log says {first} to {last}"
     return None
 
 
-def _time_span(metadata: pq.FileMetaData, dataset: Dataset) -> tuple[datetime, datetime] | None:
+def _time_span(metadata: pq.FileMetaData, column: int) -> tuple[datetime, datetime] | None:
     """Earliest and latest time by the statistics of the row groups, if all have some."""
-    column = dataset.schema.get_field_index(dataset.time_column)
     known = [
         metadata.row_group(n).column(column).statistics for n in range(metadata.num_row_groups)
     ]
@@ -279,12 +278,12 @@ def _time_span(metadata: pq.FileMetaData, dataset: Dataset) -> tuple[datetime, d
 
 
 @functools.cache
-def _schema(source: str, dataset: str) -> pq.ParquetSchema:
-    """The Parquet schema of a dataset."""
-    spec = SOURCES[source][dataset]
-    sink = io.BytesIO()
+def _columns(source: str, dataset: str) -> tuple[pq.ParquetSchema, int]:
+    """The Parquet schema of a dataset, and the position of its time column."""
+    spec, sink = SOURCES[source][dataset], io.BytesIO()
     pq.write_table(spec.schema.empty_table(), sink, **parquet_options(spec))
-    return pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    schema = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    return schema, spec.schema.get_field_index(spec.time_column)
 
 
 def _still(

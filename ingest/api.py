@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,8 @@ class Options:
         overlap: ask also for what the archive holds, so that the two can be compared.
         whole_hours: ask up to the last closed hour only, and take one snapshot an hour, so that
             asking again within the hour brings nothing.
+        only: partitions to ask for, with the first and the last day of each; all that the other
+            arguments name if it is empty.
     """
 
     connections: int = 4
@@ -70,6 +72,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     overlap: bool = False
     whole_hours: bool = False
+    only: Mapping[Key, tuple[date, date]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,8 @@ class _Run:
                 answered=self._answered,
                 through=_floor(now, _HOUR) if options.whole_hours else None,
             )
+            if options.only:
+                pulls = [cut for pull in pulls if (cut := _within(pull, options.only))]
             if self.dry_run:
                 return pulls, self.summary
             wanted = [d for d in SNAPSHOTS if d in datasets and not self._is_recent(d, now)]
@@ -486,6 +491,15 @@ class _Run:
         self.log.append(record, after=previous.log_seq if previous else "")
         for problem in self.summary.add(record):
             self.progress.note(problem)
+
+
+def _within(pull: Pull, only: Mapping[Key, tuple[date, date]]) -> Pull | None:
+    """What of a pull lies in the days that are to be asked for, if anything."""
+    if pull.key not in only:
+        return None
+    first, last = (datetime.combine(day, datetime.min.time()) for day in only[pull.key])
+    spans = clip(pull.spans, first, last + _DAY)
+    return replace(pull, spans=tuple(spans)) if spans else None
 
 
 _DAY = timedelta(days=1)

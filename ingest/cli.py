@@ -18,6 +18,7 @@ from rich.table import Table
 
 from ingest.cli_ingest import ingest
 from ingest.cli_options import complain, located, split
+from ingest.cli_universe import universe
 from ingest.config import Config
 from ingest.datasets import SOURCES
 from ingest.dbt import run_dbt
@@ -58,6 +59,7 @@ def cli(verbose: bool) -> None:
 
 
 cli.add_command(ingest)
+cli.add_command(universe)
 
 
 def _on_record(text: str | None) -> set[str]:

@@ -32,6 +32,7 @@ from ingest.cli_operations import (
     watch,
 )
 from ingest.cli_options import complain, located
+from ingest.cli_universe import universe
 from ingest.config import Config
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
@@ -77,6 +78,7 @@ cli.add_command(publish)
 cli.add_command(update)
 cli.add_command(export_group)
 cli.add_command(report)
+cli.add_command(universe)
 
 
 def _on_record(text: str | None) -> set[str]:

@@ -19,9 +19,6 @@ from rich.table import Table
 
 from ingest.cli_export import export_group
 from ingest.cli_ingest import ingest
-from ingest.cli_options import complain, located, split
-from ingest.cli_publish import publish, update
-from ingest.cli_report import report
 from ingest.cli_operations import (
     chosen_by,
     prune,
@@ -32,6 +29,8 @@ from ingest.cli_operations import (
     watch,
 )
 from ingest.cli_options import complain, located
+from ingest.cli_publish import publish, update
+from ingest.cli_report import report
 from ingest.cli_universe import universe
 from ingest.config import Config
 from ingest.dbt import run_dbt
@@ -87,6 +86,8 @@ def _on_record(text: str | None) -> set[str]:
         if name not in every:
             raise UsageError(f"no dataset {name!r}; choose from {', '.join(every)}")
     return set(split(text) or every)
+
+
 cli.add_command(retry)
 cli.add_command(verify)
 cli.add_command(prune)

@@ -78,16 +78,6 @@ cli.add_command(update)
 cli.add_command(export_group)
 cli.add_command(report)
 cli.add_command(universe)
-
-
-def _on_record(text: str | None) -> set[str]:
-    every = sorted({name for datasets in SOURCES.values() for name in datasets})
-    for name in split(text) or []:
-        if name not in every:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(every)}")
-    return set(split(text) or every)
-
-
 cli.add_command(retry)
 cli.add_command(verify)
 cli.add_command(prune)

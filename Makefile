@@ -1,8 +1,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+QLIB := .venv-qlib
+QLIB_LOCKS := tests/export/requirements-qlib.txt tests/export/requirements-pyqlib.txt
 
-.PHONY: warehouse test style lint columns docs clean
+.PHONY: install warehouse test style lint columns docs qlib clean
+
+install: $(INSTALLED)  ## the commands, in .venv/bin
 
 warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse
@@ -23,12 +27,20 @@ columns: $(INSTALLED)  ## column lists of marts whose columns follow from the va
 
 docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html
 	$(BIN)/dbt docs generate --static
+	$(BIN)/python -m dbt_project.dictionary
+
+qlib: $(QLIB)/.installed  ## an environment for Qlib, whose packages do not go with ours; tests of exports use it
 
 clean:  ## remove build products; the lake and the warehouse stay
-	rm -rf target logs .venv
+	rm -rf target logs .venv $(QLIB)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(QLIB)/.installed: $(QLIB_LOCKS)
+	$(PYTHON) -m venv $(QLIB)
+	$(QLIB)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes $(addprefix -r ,$(QLIB_LOCKS))
 	touch $@

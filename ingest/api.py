@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -62,6 +63,8 @@ class Options:
         overlap: ask also for what the archive holds, so that the two can be compared.
         whole_hours: ask up to the last closed hour only, and take one snapshot an hour, so that
             asking again within the hour brings nothing.
+        only: partitions to ask for, with the first and the last day of each; all that the other
+            arguments name if it is empty.
     """
 
     connections: int = 4
@@ -69,6 +72,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     overlap: bool = False
     whole_hours: bool = False
+    only: Mapping[Key, tuple[date, date]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,8 +188,13 @@ class Holdings:
         else:
             column = record.spec.time_column
             slots = pq.read_table(path, columns=[column], partitioning=None)[column]
-        floored = pc.floor_temporal(slots, multiple=grain // timedelta(minutes=1), unit="minute")
-        return union_spans((slot, slot + grain) for slot in pc.unique(floored).to_pylist())
+        floored = pc.floor_temporal(slots, multiple=grain // _MINUTE, unit="minute")
+        held = np.unique(floored.drop_null().to_numpy().astype("datetime64[us]"))
+        if not held.size:
+            return []
+        breaks = np.flatnonzero(np.diff(held) > np.timedelta64(grain))
+        starts, ends = held[[0, *breaks + 1]], held[[*breaks, -1]] + np.timedelta64(grain)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def _metrics_labels(path: Path, column: str, zero_is_missing: bool) -> pa.ChunkedArray:
@@ -285,6 +294,8 @@ class _Run:
                 answered=self._answered,
                 through=_floor(now, _HOUR) if options.whole_hours else None,
             )
+            if options.only:
+                pulls = [cut for pull in pulls if (cut := _within(pull, options.only))]
             if self.dry_run:
                 return pulls, self.summary
             wanted = [d for d in SNAPSHOTS if d in datasets and not self._is_recent(d, now)]
@@ -480,6 +491,15 @@ class _Run:
         self.log.append(record, after=previous.log_seq if previous else "")
         for problem in self.summary.add(record):
             self.progress.note(problem)
+
+
+def _within(pull: Pull, only: Mapping[Key, tuple[date, date]]) -> Pull | None:
+    """What of a pull lies in the days that are to be asked for, if anything."""
+    if pull.key not in only:
+        return None
+    first, last = (datetime.combine(day, datetime.min.time()) for day in only[pull.key])
+    spans = clip(pull.spans, first, last + _DAY)
+    return replace(pull, spans=tuple(spans)) if spans else None
 
 
 _DAY = timedelta(days=1)

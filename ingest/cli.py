@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,21 +17,34 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ingest.cli_export import export_group
 from ingest.cli_ingest import ingest
-from ingest.cli_options import complain, located, split
+from ingest.cli_operations import (
+    chosen_by,
+    prune,
+    retry,
+    show_failures,
+    show_runs,
+    verify,
+    watch,
+)
+from ingest.cli_options import complain, located
 from ingest.cli_publish import publish, update
+from ingest.cli_report import report
+from ingest.cli_universe import universe
 from ingest.config import Config
-from ingest.datasets import SOURCES
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
-from ingest.names import check_symbol
 from ingest.progress import size
 from ingest.status import holdings, month_ranges
 
 
 def main() -> None:
     """Entry point of the console script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Again, because polars has put one before it under which a wait goes on after Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as error:
@@ -61,31 +75,51 @@ def cli(verbose: bool) -> None:
 cli.add_command(ingest)
 cli.add_command(publish)
 cli.add_command(update)
-
-
-def _on_record(text: str | None) -> set[str]:
-    every = sorted({name for datasets in SOURCES.values() for name in datasets})
-    for name in split(text) or []:
-        if name not in every:
-            raise UsageError(f"no dataset {name!r}; choose from {', '.join(every)}")
-    return set(split(text) or every)
+cli.add_command(export_group)
+cli.add_command(report)
+cli.add_command(universe)
+cli.add_command(retry)
+cli.add_command(verify)
+cli.add_command(prune)
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--symbols", help="Only these contracts, comma-separated.")
 @click.option("--datasets", help="Only these datasets, comma-separated.")
+@click.option("--failed", is_flag=True, help="What failed, why, and how to try it again.")
+@click.option("--runs", is_flag=True, help="The last runs of perp and how they ended.")
+@click.option("--watch", "watching", is_flag=True, help="Show the lake at work until Ctrl-C.")
+@click.option(
+    "--every",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds between two looks of --watch.",
+)
 @located("lake")
-def status(config: Config, as_json: bool, symbols: str | None, datasets: str | None) -> int:
+def status(
+    config: Config,
+    as_json: bool,
+    symbols: str | None,
+    datasets: str | None,
+    failed: bool,
+    runs: bool,
+    watching: bool,
+    every: float,
+) -> int:
     """What the lake holds: months landed, missing and why, quarantined, bytes, last landing."""
     lake = Lake(config.lake)
-    wanted_symbols = {check_symbol(s) for s in split(symbols) or []}
-    wanted_datasets = _on_record(datasets)
-    rows = [
-        h
-        for h in holdings(lake)
-        if h.dataset in wanted_datasets and (not wanted_symbols or h.symbol in wanted_symbols)
-    ]
+    chosen = chosen_by(symbols, datasets)
+    if failed + runs + watching > 1 or (watching and as_json):
+        raise UsageError("--failed, --runs and --watch are views of their own; choose one")
+    if failed:
+        return show_failures(lake, chosen, as_json)
+    if runs:
+        return show_runs(lake, as_json)
+    if watching:
+        return watch(lake, every)
+    rows = [h for h in holdings(lake) if chosen(h.dataset, h.symbol)]
     if as_json:
         print(json.dumps([asdict(h) for h in rows], ensure_ascii=False))
         return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ingest import runlog
 from ingest.config import Config
 
 
@@ -34,7 +35,12 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
         @functools.wraps(command)
         def with_config(**arguments: Any) -> int:  # noqa: ANN401 (whatever the command takes)
             config = Config.from_env(**{name: arguments.pop(name) for name in names})
-            return command(config=config, **arguments)
+            name = _name_of(click.get_current_context())
+            if not _changes(name, arguments):
+                return command(config=config, **arguments)
+            with runlog.recorded(config.lake, name, arguments) as code:
+                code.append(command(config=config, **arguments) or 0)
+            return code[0]
 
         for name in reversed(names):
             flag, kind, text = options[name]
@@ -44,8 +50,25 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     return decorate
 
 
+def _name_of(context: click.Context) -> str:
+    """The command as it is typed behind ``perp``."""
+    words: list[str] = []
+    while context.parent:
+        words.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(words)
+
+
+def _changes(command: str, arguments: Mapping[str, object]) -> bool:
+    """Whether a command with these arguments changes anything, and so gets a run log."""
+    if command == "verify":
+        return bool(arguments.get("repair"))
+    return command != "status" and not arguments.get("dry_run")
+
+
 def complain(text: str) -> None:
     """A message to the user."""
+    runlog.note(text)
     print(f"perp: {text}", file=sys.stderr)
 
 

@@ -3,20 +3,81 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+
+import duckdb
 
 from ingest.config import PROJECT_ROOT, Config
+from ingest.errors import PerpError
 
 
 def run_dbt(config: Config, *arguments: str) -> int:
-    """Run ``dbt`` on the configured lake and warehouse; returns its exit code."""
+    """Run ``dbt`` on the configured lake and warehouse; returns its exit code.
+
+    Ctrl-C and SIGTERM are passed on once, and dbt ends what it is doing; a second Ctrl-C kills it.
+    Raises PerpError if another process has the warehouse open.
+    """
     config.warehouse.absolute().parent.mkdir(parents=True, exist_ok=True)
+    check_unlocked(config.warehouse)
     environment = {
         **os.environ,
         "PERP_LAKE": str(config.lake.absolute()),
         "PERP_WAREHOUSE": str(config.warehouse.absolute()),
     }
     command = [str(Path(sys.executable).with_name("dbt")), *arguments]
-    return subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=False).returncode
+    # A process group of its own: else a terminal's Ctrl-C would reach dbt beside ours.
+    with (
+        subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, process_group=0) as process,
+        _sigterm_as_interrupt(),
+    ):
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                process.kill()
+            raise
+
+
+def check_unlocked(warehouse: Path) -> None:
+    """Raise PerpError if another process has the warehouse open, for writing or for reading."""
+    if not warehouse.exists():
+        return
+    try:
+        duckdb.connect(str(warehouse)).close()
+    except duckdb.IOException as error:
+        reason = str(error).splitlines()[0]
+        held = re.search(r"Conflicting lock is held in (.+? \(PID \d+\))", reason)
+        if held is None:
+            raise PerpError(f"cannot open the warehouse {warehouse}: {reason}") from error
+        raise PerpError(
+            f"the warehouse {warehouse} is open in another process, {held[1]}; end that one, or "
+            "have it read the published file, then run the same command again"
+        ) from error
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Have SIGTERM raise KeyboardInterrupt; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

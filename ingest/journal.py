@@ -130,6 +130,12 @@ def abandoned(folder: Path) -> Iterator[Path]:
                 yield path
 
 
+def is_written(path: Path) -> bool:
+    """Whether the writer of a journal lives."""
+    with _locked(path) as ours:
+        return not ours and path.exists()
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Lock a journal; yields False if its writer lives or another process has taken care of it."""

@@ -8,10 +8,12 @@ final name and renamed after it has been read back and synced.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -166,8 +168,15 @@ class LandingLog:
         record.log_seq = f"{self.path.name[:8]}.{self._lines:08d}"
         record.landed_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
         line = json.dumps(asdict(record), ensure_ascii=False, separators=(",", ":")) + "\n"
-        os.write(self._fd, line.encode())
-        os.fsync(self._fd)
+        data, whole = line.encode(), os.fstat(self._fd).st_size
+        try:
+            while data:  # a disk that is almost full takes a part without an error
+                data = data[os.write(self._fd, data) :]
+            os.fsync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, whole)
+            self._lines -= 1
+            raise
 
     def close(self) -> None:
         """Close the file, and remove it if nothing was written."""
@@ -203,9 +212,20 @@ class LandingState:
                 for line in handle:
                     if not line.endswith(b"\n"):
                         break
+                    record = _read_line(line, path, read_to)
                     read_to += len(line)
-                    yield LandingRecord.from_json(json.loads(line))
+                    yield record
             self._read_to[path] = read_to
+
+
+def _read_line(line: bytes, path: Path, at: int) -> LandingRecord:
+    try:
+        return LandingRecord.from_json(json.loads(line))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PerpError(
+            f"{path} is damaged: the line at byte {at:,} is no landing record ({error}); restore "
+            "the file from a backup, or delete that line: what it told of is then landed again"
+        ) from error
 
 
 class Claims:
@@ -221,21 +241,22 @@ class Claims:
     def take(self, key: Key) -> bool:
         """Claim a partition; False if another process has it."""
         try:
-            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, claim_offset(key))
         except (BlockingIOError, PermissionError):
             return False
         return True
 
     def release(self, key: Key) -> None:
         """Give a claim back."""
-        fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, _offset(key))
+        fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, claim_offset(key))
 
     def close(self) -> None:
         """Give everything back."""
         self._handle.close()
 
 
-def _offset(key: Key) -> int:
+def claim_offset(key: Key) -> int:
+    """Where in the file of claims a partition is claimed."""
     return int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:6])
 
 
@@ -315,6 +336,11 @@ class Lake:
         """Path of a partition's file."""
         folder = self.root / dataset.source / dataset.name / f"symbol={encode_symbol(symbol)}"
         return folder / f"month={month}" / "data.parquet"
+
+    def downloads(self, source: str, key: Key) -> Path:
+        """Folder where the files of a partition wait until it is written."""
+        dataset, symbol, month = key
+        return self.tmp / source / dataset / encode_symbol(symbol) / month
 
     def partition_of(self, record: LandingRecord) -> Path:
         """Path of the file that a record tells of."""
@@ -406,6 +432,23 @@ def write_atomic(path: Path, content: bytes) -> None:
         os.fsync(handle.fileno())
     os.replace(tmp, path)
     fsync_folder(path.parent)
+
+
+def move_file(path: Path, target: Path) -> None:
+    """Move a file, also to another disk: ``target`` is there whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        tmp = temporary(target)
+        shutil.copyfile(path, tmp)
+        with tmp.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(tmp, target)
+        path.unlink()
+    fsync_folder(target.parent)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -89,6 +89,8 @@ class Planner:
         is_intact: whether a partition's file is the one that its record describes.
         retry_quarantined: read quarantined files again.
         keep_optional: make the datasets that are made on request only, such as the ticks.
+        only: partitions to plan, with the first and the last day to ask for in each; where it is
+            empty, all of ``upstream`` from ``start`` to ``end``.
     """
 
     upstream: Mapping[tuple[str, str], Upstream]
@@ -97,6 +99,7 @@ class Planner:
     is_intact: Callable[[LandingRecord], bool]
     retry_quarantined: bool = False
     keep_optional: bool = False
+    only: Mapping[Key, tuple[date, date]] = field(default_factory=dict)
 
     def plan(self, state: Mapping[Key, LandingRecord]) -> Plan:
         """Plan every partition.
@@ -108,18 +111,17 @@ class Planner:
         facts: list[LandingRecord] = []
         bad: list[FileRecord] = []
         up_to_date = 0
-        for month in months(self.start, self.end):
-            for pair in self.upstream:
-                key = (*pair, month)
-                task, fact = self.partition(key, state)
-                if task:
-                    tasks.append(task)
-                    continue
-                if fact:
-                    facts.append(fact)
-                if record := state.get(key):
-                    up_to_date += 1
-                    bad += [f for f in record.files if f.outcome == "quarantined"]
+        every = ((*pair, m) for m in months(self.start, self.end) for pair in self.upstream)
+        for key in self.only or every:
+            task, fact = self.partition(key, state)
+            if task:
+                tasks.append(task)
+                continue
+            if fact:
+                facts.append(fact)
+            if record := state.get(key):
+                up_to_date += 1
+                bad += [f for f in record.files if f.outcome == "quarantined"]
         tasks.sort(key=lambda t: (t.symbol, t.month, t.dataset))
         return Plan(tuple(tasks), tuple(facts), up_to_date, tuple(bad))
 
@@ -131,14 +133,15 @@ class Planner:
         files = self.upstream[dataset, symbol]
         record = state.get(key)
         held = {f.period for f in record.files} if record else set()
-        first, last = self.start.isoformat(), self.end.isoformat()
+        start, end = self.only.get(key, (self.start, self.end))
+        first, last = start.isoformat(), end.isoformat()
         monthly = files.monthly.get(month)
         daily = {
             day: file
             for day, file in files.daily.items()
             if day[:7] == month and (first <= day <= last or day in held)
         }
-        asked = _asked(month, self.start, self.end, monthly is not None, record)
+        asked = _asked(month, start, end, monthly is not None, record)
         also = self._also(key, state)
         others = [state.get((name, symbol, month)) for name in also]
         needs = _needs(monthly, daily, record, self._is_whole(record, others),

@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ingest import runlog
+
 _PLAIN_EVERY_SECONDS = 5.0
 _STATUS_EVERY_SECONDS = 60.0
 _REPORT_EVERY_SECONDS = 0.25
@@ -153,6 +155,7 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Print a line that stays, above the live line if there is one."""
+        runlog.note(message)
         if self._live:
             self._live.console.print(message, markup=False, highlight=False)
         else:
@@ -164,6 +167,7 @@ class Progress:
         return time.monotonic() - self._started
 
     def _tick(self) -> None:
+        runlog.progress(self.line)
         if self._live is None and time.monotonic() - self._shown >= _PLAIN_EVERY_SECONDS:
             self._plain()
 
@@ -238,6 +242,7 @@ class StatusLine:
 
     def note(self, message: str) -> None:
         """Print a line that stays."""
+        runlog.note(message)
         if self._live:
             self._live.console.print(message, markup=False, highlight=False)
         else:
@@ -245,6 +250,7 @@ class StatusLine:
 
     def tick(self) -> None:
         """Where stderr is no terminal, print the line now and then."""
+        runlog.progress(self._line)
         now = time.monotonic()
         if self._live is None and now - self._shown >= _STATUS_EVERY_SECONDS:
             self._shown = now

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -33,8 +33,9 @@ from ingest.lake import (
     LandingRecord,
     LandingState,
     Status,
+    move_file,
 )
-from ingest.names import days, encode_symbol
+from ingest.names import days
 from ingest.partition import DecodeResult, assemble, decode_file, decoded_before
 from ingest.plan import Plan, Planner, Task, Upstream
 from ingest.progress import Progress, report_to
@@ -50,7 +51,12 @@ _LOOK_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Options:
-    """How to carry out an ingest."""
+    """How to carry out an ingest.
+
+    Args:
+        only: partitions to look at, with the first and the last day to ask for in each; all that
+            the other arguments name if it is empty.
+    """
 
     connections: int = 8
     workers: int = 2
@@ -58,6 +64,7 @@ class Options:
     keep_raw: bool = False
     retry_quarantined: bool = False
     keep_ticks: bool = False
+    only: Mapping[Key, tuple[date, date]] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,7 +104,7 @@ class Summary:
 
 
 async def list_upstream(
-    archive: VisionArchive, datasets: Iterable[str], symbols: Iterable[str], start: date
+    archive: VisionArchive, pairs: Collection[tuple[str, str]], start: date
 ) -> dict[tuple[str, str], Upstream]:
     """List the files of every (dataset, symbol) from the month of ``start`` on."""
     month = start.strftime("%Y-%m")
@@ -112,7 +119,6 @@ async def list_upstream(
                     found[cadence].setdefault(file.period, file)
         return Upstream(found["monthly"], found["daily"])
 
-    pairs = [(d, s) for s in symbols for d in datasets]
     upstream = {pair: Upstream() for pair in pairs}  # keeps the order that was asked for
     with Progress("list", len(pairs), "directories") as progress:
 
@@ -248,14 +254,23 @@ async def _ingest(
     )
     async with archive:
         try:
-            upstream = await list_upstream(archive, datasets, symbols, start)
+            pairs = [(d, s) for s in symbols for d in datasets]
+            if options.only:
+                pairs = [p for p in pairs if p in {key[:2] for key in options.only}]
+            upstream = await list_upstream(archive, pairs, start)
         except (Failed, NotFound) as error:
             raise PerpError(
                 f"cannot list {config.listing_url}: {error or 'not found'}; check the connection "
                 "and PERP_ARCHIVE_LISTING_URL, then run this command again"
             ) from error
         planner = Planner(
-            upstream, start, end, lake.is_intact, options.retry_quarantined, options.keep_ticks
+            upstream,
+            start,
+            end,
+            lake.is_intact,
+            options.retry_quarantined,
+            options.keep_ticks,
+            options.only,
         )
         state = LandingState(lake.log_folder, SOURCE)
         plan = planner.plan(state.refresh())
@@ -390,7 +405,7 @@ class _Runner:
     async def _land(self, task: Task) -> None:
         previous = task.previous.files if task.previous else []
         held = {f.period: f for f in previous if f.outcome == "landed"}
-        folder = self.lake.tmp / SOURCE / task.dataset / encode_symbol(task.symbol) / task.month
+        folder = self.lake.downloads(SOURCE, task.key)
         record = LandingRecord(SOURCE, *task.key, "landed", task.first_day, task.last_day)
         fresh: set[str] = set()
 
@@ -512,9 +527,7 @@ class _Runner:
             return
         if record.outcome == "quarantined" or self.options.keep_raw:
             folder = self.lake.quarantine if record.outcome == "quarantined" else self.lake.raw
-            target = folder / file.key
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(raw, target)
+            move_file(raw, folder / file.key)
         else:
             raw.unlink(missing_ok=True)
         discard_part(raw.with_name(f"{raw.name}.part"))
@@ -567,8 +580,13 @@ def nothing_new(record: LandingRecord, previous: LandingRecord | None) -> Landin
 
 
 def _init_worker(parent: int, progress: Connection) -> None:
-    """Report to the parent, leave Ctrl-C to it, and end when it is gone."""
+    """Report to the parent, and end with it."""
     report_to(progress)
+    end_with(parent)
+
+
+def end_with(parent: int) -> None:
+    """Have this process leave Ctrl-C to its parent, and end when that is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import signal
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -38,10 +37,10 @@ from ingest.lake import (
     LandingRecord,
     LandingState,
     Status,
+    move_file,
     write_atomic,
 )
 from ingest.merge import Span, to_log, union_spans
-from ingest.names import encode_symbol
 from ingest.partition import rows_between, write_in_pieces
 from ingest.progress import Progress
 from ingest.run import Options, Summary, clear, each, each_claimed, writing
@@ -171,8 +170,7 @@ class _Remote:
             path.unlink()
             return
         target = self.lake.quarantine / SOURCE / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
+        move_file(path, target)
         record.error = f"{record.error}; kept as {target}"
 
 
@@ -212,6 +210,7 @@ def ingest_tardis(
     last: date,
     options: Options,
     dry_run: bool = False,
+    only: Collection[DayFile] | None = None,
 ) -> Summary:
     """Land day files of these datasets and symbols, for the days of arrival from first to last.
 
@@ -221,6 +220,7 @@ def ingest_tardis(
             the folder holds; from the server ``PERPETUALS`` for liquidations and the universe for
             derivative tickers.
         dry_run: only count what would be asked for: ``files["planned"]``.
+        only: files to ask for, instead of all that the other arguments name.
 
     Raises UsageError or PerpError; failures of single files are in the summary and in the log.
     """
@@ -242,6 +242,8 @@ def ingest_tardis(
             for symbol in (_default_symbols(dataset) if chosen is None else chosen)
             for n in range((last - first).days + 1)
         ]
+    if only is not None:
+        wanted = [file for file in only if not path or file in local]
     lake = Lake(config.lake)
     lake.prepare(None if path else origin(config.tardis_url))
     with lake.shared(SOURCE) as claims:
@@ -337,7 +339,7 @@ class _Runner:
 
     # ---------------------------------------------------------------------------- one partition
     async def _land(self, task: _Task) -> None:
-        folder = self.lake.tmp / SOURCE / task.dataset / encode_symbol(task.symbol) / task.month
+        folder = self.lake.downloads(SOURCE, task.key)
         folder.mkdir(parents=True, exist_ok=True)
         held = _Held.of(self.lake, self.state.refresh().get(task.key), self.options)
         again = {day for day in held.unreadable if self.files.has(task.file(day))}

@@ -73,7 +73,7 @@ def local_files(folder: Path) -> tuple[dict[DayFile, Path], int]:
     found: dict[DayFile, Path] = {}
     others = 0
     for path in sorted(p for p in folder.absolute().rglob("*") if p.is_file()):
-        file = _day_file(path)
+        file = day_file(path)
         if file is None or file in found:
             others += 1
         else:
@@ -81,7 +81,8 @@ def local_files(folder: Path) -> tuple[dict[DayFile, Path], int]:
     return found, others
 
 
-def _day_file(path: Path) -> DayFile | None:
+def day_file(path: Path) -> DayFile | None:
+    """What a file holds by its name; None if it is not named as the vendor's files are."""
     match = _BY_CLIENT.fullmatch(path.name) or _BY_ADDRESS.fullmatch(path.as_posix())
     if not match:
         return None

@@ -27,6 +27,13 @@
         {%- do landed.update({month: 'code ' ~ code ~ ', ' ~ reached | join('; before it ')}) -%}
     {%- endfor -%}
 
+    {{ build_months(target, existing, landed) }}
+
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{#- Builds the months whose state is not the one that they were built from, and drops those without one. -#}
+{% macro build_months(target, existing, states) %}
     {%- set built = {} -%}
     {%- set columns = adapter.get_columns_in_relation(existing) | map(attribute='name') if existing -%}
     {%- if 'built_from' in columns and not should_full_refresh() -%}
@@ -36,7 +43,7 @@
     {%- endif -%}
 
     {#- A table that other code has built is of no use: begin anew, its columns may differ. -#}
-    {%- set kept = built.values() | select('in', landed.values()) | list -%}
+    {%- set kept = built.values() | select('in', states.values()) | list -%}
     {%- if not kept -%}
         {%- do drop_relation_if_exists(existing) -%}
         {%- call statement('create') -%}
@@ -46,14 +53,14 @@
     {%- endif -%}
 
     {%- set stale = [] -%}
-    {%- for month, state in landed.items() -%}
+    {%- for month, state in states.items() -%}
         {%- if built.get(month) != state -%}
             {%- do stale.append(month) -%}
         {%- endif -%}
     {%- endfor -%}
 
     {#- Months that are gone from the lake go here too. -#}
-    {%- set obsolete = built.keys() | reject('in', landed) | list + stale -%}
+    {%- set obsolete = built.keys() | reject('in', states) | list + stale -%}
     {%- call statement('main') -%}
         delete from {{ target }} where month in ('{{ (obsolete + ['none']) | join("', '") }}')
     {%- endcall -%}
@@ -64,7 +71,7 @@
             info=True
         ) -%}
         {%- call statement('month') -%}
-            insert into {{ target }} {{ batch_of_month(sql, month, landed[month]) }}
+            insert into {{ target }} {{ batch_of_month(sql, month, states[month]) }}
         {%- endcall -%}
         {%- do adapter.commit() -%}
     {%- endfor -%}
@@ -73,9 +80,8 @@
     {%- do persist_docs(target, model) -%}
     {%- do adapter.commit() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
+{% endmacro %}
 
-    {{ return({'relations': [target]}) }}
-{% endmaterialization %}
 
 {% macro batch_of_month(sql, month, state) -%}
     select

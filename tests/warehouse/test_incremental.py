@@ -82,8 +82,8 @@ def land_month(source: Path, target: Path, month: str) -> None:
 def run(lake: Path, warehouse: Path, *args: str, **variables: object) -> dict[str, set[str]]:
     """Build all but the quality tables; returns which months each model was built for."""
     out = dbt(lake, warehouse, "build", "--exclude", "path:dbt_project/models/quality",
-              "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test",
-              *args, **variables)  # fmt: skip
+              "tag:evaluation", "--exclude-resource-type", "unit_test",
+              "--exclude-resource-type", "test", *args, **variables)  # fmt: skip
     built: dict[str, set[str]] = {}
     for model, month in re.findall(r"(int_\w+): (\d{4}-\d{2}) \(\d+ of \d+\)", out):
         built.setdefault(model, set()).add(month)

@@ -184,3 +184,12 @@ def test_no_tracked_file_names_a_registry_or_this_machine():
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
             assert not registries.search(text), name
+
+
+def test_no_feature_reads_what_followed(manifest: dict[str, Any]):
+    """Labels belong to the future of their row."""
+    labels = {n["unique_id"] for n in models(manifest, "evaluation")}
+    assert len(labels) == 2
+    for node in models(manifest, "models"):
+        if node["unique_id"] not in labels:
+            assert not labels & set(node["depends_on"]["nodes"]), node["name"]

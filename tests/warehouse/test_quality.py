@@ -185,12 +185,30 @@ def test_symbols_have_their_life_spans(sandbox: Warehouse):
     assert "BTCUSDT_240329" not in symbols.index
 
 
-def test_metrics_complete_leaves_out_symbols_without_metrics(sandbox: Warehouse):
-    complete = set(
-        sandbox.read("select distinct symbol from final_dataset_metrics_complete")["symbol"]
+def test_rows_are_metrics_complete_while_their_last_day_has_metrics(sandbox: Warehouse):
+    rows = sandbox.read(
+        """select spine.symbol, spine.listing_segment, spine.hour_ts,
+            complete.symbol is not null as is_in, coalesce(slots.n_present, 0) as n_present
+        from int_hourly_spine as spine
+        left join final_dataset_metrics_complete as complete using (symbol, hour_ts)
+        left join int_grid_hours as slots
+            on slots.symbol = spine.symbol and slots.hour_ts = spine.hour_ts
+            and slots.dataset = 'metrics'
+        order by spine.symbol, spine.hour_ts"""
     )
-    everything = set(sandbox.read("select distinct symbol from final_dataset")["symbol"])
-    assert everything - complete == {"1000PEPEUSDT", "WAVESUSDT"}
+    day = rows.groupby(["symbol", "listing_segment"])["n_present"].rolling(24, min_periods=1)
+    expected = day.mean().to_numpy() >= 6
+    assert (rows["is_in"].to_numpy() == expected).all()
+
+    hours = rows[rows["is_in"]].groupby("symbol")["hour_ts"]
+    assert "1000PEPEUSDT" not in hours.groups, "it has no metrics"
+    metrics_end = pd.Timestamp("2024-02-15 09:00")
+    assert hours.max()["WAVESUSDT"] == metrics_end + pd.Timedelta(hours=11), "half a day later"
+    assert hours.min()["WAVESUSDT"] == pd.Timestamp("2024-01-01"), "what came before stays"
+    lost = rows[(rows["symbol"] == "BNBUSDT") & ~rows["is_in"]]["hour_ts"]
+    assert (lost.min(), lost.max()) == (
+        pd.Timestamp("2024-02-08 12:00"), pd.Timestamp("2024-02-09 10:00"),
+    ), "the day without metrics, half a day late"  # fmt: skip
 
 
 def test_a_second_ingest_read_the_replaced_file_only(sandbox: Warehouse):

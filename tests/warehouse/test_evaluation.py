@@ -1,0 +1,119 @@
+"""Labels and rank ICs equal a second implementation, and a month that is known stays as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+import yaml
+
+from tests.build import PROJECT_ROOT, dbt, read
+from tests.conftest import Warehouse
+from tests.reference import compare
+from tests.reference.evaluation import factor_ic, forward_returns
+
+KEYS = ("factor", "month", "horizon_hours")
+
+
+def factors_of(warehouse: Warehouse) -> list[str]:
+    """Numeric columns of the wide table, but those that the project says are no factors."""
+    not_factors = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text())["vars"][
+        "not_factors"
+    ]
+    columns = warehouse.read("select column_name, column_type from (describe final_dataset)")
+    numeric = columns[columns["column_type"].isin(["DOUBLE", "INTEGER", "BIGINT"])]["column_name"]
+    assert set(not_factors) <= set(columns["column_name"])
+    return [name for name in numeric if name not in not_factors]
+
+
+def test_labels(sandbox: Warehouse):
+    bars = sandbox.read("select symbol, hour_ts, listing_segment, close from hourly_bars")
+    expected = forward_returns(bars)
+    found = sandbox.read("select * exclude (feature_time) from forward_returns_hourly")
+    differences = compare(expected, found, extra_columns=False)
+    assert not differences, "\n".join(str(d) for d in differences)
+    assert expected["y_24h"].isna().sum() > expected["y_1h"].isna().sum() > 0
+
+
+def test_rank_correlations(sandbox: Warehouse):
+    """From February on, with a listing, a delisting, an outage and the end of the data."""
+    factors = factors_of(sandbox)
+    assert len(factors) > 450
+    dataset = sandbox.read(
+        f"""select symbol, hour_ts, {", ".join(factors)} from final_dataset
+        where hour_ts >= '2024-02-01'"""
+    )
+    labels = sandbox.read("select symbol, hour_ts, y_1h, y_4h, y_24h from forward_returns_hourly")
+    expected = factor_ic(dataset, labels, factors)
+    found = sandbox.read(
+        "select * exclude (built_from) from factor_ic where month >= '2024-02' order by all"
+    )
+    differences = compare(expected, found, keys=KEYS, extra_columns=False)
+    assert not differences, "\n".join(str(d) for d in differences)
+    assert len(found) == len(factors) * 2 * 3
+    assert (found["n_hours"] > 200).mean() > 0.7
+
+
+def copy_until(source: Path, target: Path, end: str) -> None:
+    """What the models of the evaluation read, as it was at ``end``; a few factors will do."""
+    with duckdb.connect(str(target)) as connection:
+        connection.execute(f"attach '{source}' as source (read_only)")
+        for table, columns in {
+            "hourly_bars": "*",
+            "final_dataset": "symbol, hour_ts, has_bar, close, volume, funding_rate, st_dir, "
+            "rv_l2, long_liq_volume, oi_source, age_hours",
+        }.items():
+            connection.execute(
+                f"create or replace table {table} as select {columns} from source.main.{table} "
+                f"where bar_end_time <= '{end}'"
+            )
+
+
+def evaluate(lake: Path, warehouse: Path) -> list[str]:
+    """Build the evaluation alone; returns the months of ICs that were built."""
+    out = dbt(lake, warehouse, "run", "--select", "tag:evaluation")
+    return re.findall(r"factor_ic: (\d{4}-\d{2}) \(\d+ of \d+\)", out)
+
+
+@pytest.fixture(scope="module")
+def grown(
+    sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[pd.DataFrame, pd.DataFrame, list[list[str]]]:
+    """The ICs at noon of the last day of February and with all data; the months built each time."""
+    warehouse = tmp_path_factory.mktemp("evaluation") / "w.duckdb"
+    query = "select * exclude (built_from) from factor_ic"
+    copy_until(sandbox.path, warehouse, "2024-02-29 12:00")
+    built = [evaluate(sandbox.lake, warehouse)]
+    before = read(warehouse, query)
+    copy_until(sandbox.path, warehouse, "2024-03-11 06:00")
+    built += [evaluate(sandbox.lake, warehouse) for _ in range(2)]
+    return before, read(warehouse, query), built
+
+
+def test_only_months_with_news_are_built(grown: tuple[object, object, list[list[str]]]):
+    assert grown[2] == [["2024-01", "2024-02"], ["2024-02", "2024-03"], []]
+
+
+def test_months_whose_labels_are_known_do_not_change(
+    grown: tuple[pd.DataFrame, pd.DataFrame, object],
+):
+    before, after, _ = grown
+    known = before[before["known_at"] <= pd.Timestamp("2024-02-29 12:00")]
+    assert set(known["month"]) == {"2024-01"}
+    same = after.merge(known[list(KEYS)])
+    assert not compare(known, same, rel=0, floor=0, keys=KEYS, extra_columns=False)
+    february = before[before["month"] == "2024-02"]
+    assert compare(february, after.merge(february[list(KEYS)]), keys=KEYS)
+
+
+def test_one_build_gives_the_same(sandbox: Warehouse, grown: tuple[object, pd.DataFrame, object]):
+    whole = sandbox.read("select * exclude (built_from) from factor_ic")
+    grown_ic = grown[1]
+    assert set(grown_ic["factor"]) == {
+        "close", "volume", "funding_rate", "st_dir", "rv_l2", "long_liq_volume", "age_hours",
+    }  # fmt: skip
+    same = whole[whole["factor"].isin(grown_ic["factor"])]
+    assert not compare(same, grown_ic, rel=1e-12, floor=0, keys=KEYS, extra_columns=False)

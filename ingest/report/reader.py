@@ -122,8 +122,9 @@ def table(
 
     Args:
         columns: title, kind and explanation of each; kinds are text, code, time, count (whole
-            numbers), number, index, share (0 to 1), bytes, hours, spark (two histograms), bars,
-            describe (a name whose meaning is in the hidden column) and hidden.
+            numbers), number, signed (a number that is sorted by its size), index, share (0 to 1),
+            bytes, hours, spark (two histograms), bars, describe (a name whose meaning is in the
+            hidden column) and hidden.
         rows: their cells.
         more: ``sort`` (column, "up" or "down"), ``choose`` (columns with a list to choose from),
             ``note``, ``caption``.

@@ -217,6 +217,23 @@ def test_drift_is_the_population_stability_index() -> None:
     assert stability_index([5, 5], [0, 0]) is None
 
 
+def test_the_t_value_is_that_of_all_hours_together(tmp_path: Path) -> None:
+    hourly = np.random.default_rng(8).normal(0.02, 0.2, 900)
+    months = {"2024-01": hourly[:700], "2024-02": hourly[700:899], "2024-03": hourly[899:]}
+    warehouse = make_empty(tmp_path / "w.duckdb")
+    with duckdb.connect(str(warehouse)) as connection:
+        for month, values in months.items():
+            deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+            row = ["momentum", month, 4, float(values.mean()), deviation, len(values)]
+            connection.execute("insert into factor_ic values (?, ?, ?, ?, ?, ?)", row)
+    written = Written(warehouse, tmp_path / "report.html")
+    (row,) = written.rows("evaluation", "table")
+    assert (row["Hours"], row["Months"]) == (900, 3)
+    assert row["Mean IC"] == pytest.approx(hourly.mean(), rel=1e-4)
+    told = hourly.mean() / hourly.std(ddof=1) * np.sqrt(900 / 4)
+    assert row["t value"] == pytest.approx(told, rel=1e-4)
+
+
 def test_a_range_leaves_out_what_is_outside(tmp_path: Path) -> None:
     warehouse = make_warehouse(tmp_path / "w.duckdb", ["BTCUSDT", "ETHUSDT"], 3)
     runner = CliRunner()

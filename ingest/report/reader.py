@@ -92,6 +92,10 @@ def open_warehouse(path: Path, start: datetime, end: datetime) -> Iterator[Reade
             yield Reader(connection, columns, start, end)
         except duckdb.Error as error:
             raise PerpError(f"{path} cannot be read: {_first_line(error)}") from error
+        except RuntimeError as error:  # what DuckDB makes of Ctrl-C during a query
+            if "interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
 
 
 def _first_line(error: Exception) -> str:
@@ -127,7 +131,7 @@ def table(
             hidden column) and hidden.
         rows: their cells.
         more: ``sort`` (column, "up" or "down"), ``choose`` (columns with a list to choose from),
-            ``note``, ``caption``.
+            ``note``.
     """
     heads = [{"title": t, "kind": k, "hint": h} for t, k, h in columns]
     return {"columns": heads, "rows": [list(r) for r in rows], **more}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
+import signal
 import subprocess
 import sys
+import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from ingest.cli import cli
 from ingest.errors import PerpError, UsageError
 from ingest.report import Choice, Outcome, write_report
 from ingest.report.factors import stability_index
+from ingest.report.reader import open_warehouse
 from tests.browser import Page, Tab, open_page, visit
 from tests.conftest import Warehouse
 from tests.report.made import make_empty, make_warehouse
@@ -327,7 +331,7 @@ def the_keyboard_reaches_the_cells_of_the_heatmap(tab: Tab, written: Written) ->
 
 def the_range_can_be_chosen(tab: Tab) -> None:
     tab.evaluate("document.querySelector('[data-hours=\"168\"]').click()")
-    assert tab.evaluate("document.getElementById('symbol-plot').data[0].x.length") == 168
+    assert tab.evaluate("document.getElementById('symbol-plot').data[0].y.length") == 168
     assert "168 hours" in tab.evaluate("document.getElementById('symbol-status').textContent")
 
 
@@ -422,6 +426,20 @@ def test_what_cannot_be_done_is_said_and_the_old_page_stays(tmp_path: Path) -> N
     assert run("--start", "2024-02-01", "--end", "2024-01-01").exit_code == 1
     assert target.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "text.duckdb", "w.duckdb"]
+
+
+def test_ctrl_c_during_a_query_is_an_interruption(tmp_path: Path) -> None:
+    warehouse = make_empty(tmp_path / "w.duckdb")
+
+    def ask_something_long() -> None:
+        with open_warehouse(warehouse, datetime(2024, 1, 1), datetime(2025, 1, 1)) as reader:
+            threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+            reader.rows(
+                "select sum(sin(a.range + b.range)) from range(1000000) a, range(1000000) b"
+            )
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_something_long()
 
 
 def test_a_warehouse_that_is_being_written_is_not_read(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ingest.errors import UsageError
 from ingest.events import EventPartitions
 from ingest.lake import FileRecord, Lake
 from ingest.merge import Span, to_log, union_spans
+from ingest.progress import Progress
 from ingest.run import writing
 from ingest.sources.force_order import Malformed, Row, number, order_row
 
@@ -117,14 +118,16 @@ def import_captures(
     with (
         lake.shared(SOURCE) as claims,
         contextlib.closing(EventPartitions(lake, DATASET, claims)) as partitions,
+        Progress("import", len(files), "files", sum(map(_size, files))) as progress,
     ):
         for path in files:
             try:
-                capture = _read(path)
+                capture = _read(path, progress)
             except (NotCapture, OSError) as error:
                 problem = error.strerror or str(error) if isinstance(error, OSError) else str(error)
                 summary.problems.append(f"{path}: {problem}")
                 note(summary.problems[-1])
+                progress.finish_one()
                 continue
             for line in capture.bad_lines:
                 note(f"left out {line}")
@@ -132,6 +135,7 @@ def import_captures(
             with writing(lake):
                 added = partitions.add(capture.record, capture.rows, covers)
             spans += covers
+            progress.finish_one()
             summary.files += 1
             summary.unchanged += not added.rows_in
             summary.rows_in += capture.rows.num_rows
@@ -182,7 +186,14 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return list(files)
 
 
-def _read(path: Path) -> _Capture:
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _read(path: Path, progress: Progress) -> _Capture:
     """Read one file. Raises NotCapture or OSError."""
     size = path.stat().st_size
     if size > MAX_BYTES:
@@ -194,6 +205,7 @@ def _read(path: Path) -> _Capture:
     rows: list[Row] = []
     for line_number, line in _lines(path):
         digest.update(line)
+        progress.add_bytes(len(line))
         text = line.removeprefix(b"\xef\xbb\xbf").strip() if line_number == 1 else line.strip()
         if not text:
             continue

@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ingest import runlog
 from ingest.cli_export import export_group
 from ingest.cli_ingest import ingest
 from ingest.cli_operations import (
@@ -36,7 +37,7 @@ from ingest.config import Config
 from ingest.dbt import run_dbt
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
-from ingest.progress import size
+from ingest.progress import duration, size
 from ingest.status import holdings, month_ranges
 
 
@@ -162,6 +163,11 @@ def status(
 @located("lake", "warehouse")
 def build(config: Config, arguments: tuple[str, ...]) -> int:
     """Run ``dbt build`` on the lake; further arguments go to dbt."""
+    took = runlog.last_seconds(
+        runlog.folder_of(config.lake), "build", {"arguments": list(arguments)}
+    )
+    if took is not None:
+        complain(f"the last build with these arguments took {duration(took)}")
     return run_dbt(config, "build", *arguments)
 
 

@@ -200,7 +200,8 @@ class Progress:
         parts += [f"{duration(seconds)} elapsed"]
         share = self.done / max(self.total, 1)
         if self.weight:
-            share = min((self._weight_done + sum(w.bytes for w in working)) / self.weight, 1.0)
+            settled = self._weight_done + sum(w.bytes for w in working)
+            share = min((settled or self.bytes) / self.weight, 1.0)
         if share > 0 and self.done < self.total:
             parts += [f"ETA {duration(seconds * max(1 / share - 1, 0))}"]
         return ", ".join(parts)
@@ -216,18 +217,15 @@ class StatusLine:
     def __init__(self, line: Callable[[], str]) -> None:
         self._line = line
         self._shown = time.monotonic()
-        self._live = (
-            Live(
-                console=Console(stderr=True),
-                get_renderable=lambda: Text(line()),
-                refresh_per_second=2,
-            )
-            if sys.stderr.isatty()
-            else None
-        )
+        self._live: Live | None = None
 
     def __enter__(self) -> StatusLine:
-        if self._live:
+        if sys.stderr.isatty():
+            self._live = Live(  # asks for the line at once
+                console=Console(stderr=True),
+                get_renderable=lambda: Text(self._line()),
+                refresh_per_second=2,
+            )
             self._live.start()
         return self
 

@@ -146,7 +146,8 @@ def recorded(lake: Path, command: str, arguments: Mapping[str, object]) -> Itera
             yield code
     except BaseException as error:
         code[:] = [_code_of(error)]
-        outcome["error"] = str(error) or type(error).__name__
+        if code != [130]:
+            outcome["error"] = str(error) or type(error).__name__
         raise
     finally:
         logging.getLogger().removeHandler(handler)
@@ -237,6 +238,16 @@ def runs(folder: Path, newest: int) -> list[Run]:
     """The newest runs, the latest first."""
     paths = sorted(folder.glob("*.jsonl"), reverse=True)
     return [run for path in paths[:newest] if (run := read_run(path))]
+
+
+def last_seconds(folder: Path, command: str, arguments: Mapping[str, object]) -> float | None:
+    """How long the newest run of a command with these arguments took that ended well."""
+    given = json.loads(json.dumps(arguments, default=str))
+    for path in sorted(folder.glob(f"*-{command.replace(' ', '-')}-*.jsonl"), reverse=True)[:50]:
+        run = read_run(path)
+        if run and run.outcome == "done" and run.arguments == given:
+            return run.seconds
+    return None
 
 
 def running(folder: Path) -> list[Run]:

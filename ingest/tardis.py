@@ -295,7 +295,7 @@ async def _ingest(
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
     with (
         contextlib.closing(LandingLog(lake.log_folder, SOURCE)) as log,
-        Progress("ingest", len(tasks), "partitions") as progress,
+        Progress("ingest", len(tasks), "partitions", sum(len(t.days) for t in tasks)) as progress,
     ):
         if local is not None:
             files = _Local(local, progress.add_bytes)
@@ -348,6 +348,7 @@ class _Runner:
 
         async def read(day: date) -> None:
             results[day] = await self._read(task.file(day), folder, held.editions(day))
+            self.progress.add_weight(1)
 
         await each(asked, read, self.options.connections)
 

@@ -201,6 +201,7 @@ class _Writer:
 
     def _write(self) -> dict[str, Any]:
         spill = self.folder / "spill"
+        self.connection.execute("set enable_progress_bar = false")  # it would write to stdout
         self.connection.execute(f"set temp_directory = {literal(str(spill))}")
         tables = _tables(self.connection, self.source)
         chunks = {t.name: self._chunks(t) for t in tables}

@@ -1,21 +1,27 @@
-"""``perp update`` against the simulated exchange. Where dbt would build, rows of a build stand in,
-but for one run with the real dbt in ``tests/e2e``."""
+"""``perp update`` against the simulated exchange.
+
+A build by dbt takes minutes. Here tables made by hand stand in for what it leaves, but for the last
+test, which takes up the warehouse that dbt has built from the sandbox.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from ingest import cli_publish
+from ingest.cli import cli
 from ingest.config import Config
 from ingest.errors import UsageError
 from ingest.lake import Lake, LandingRecord
@@ -23,10 +29,11 @@ from ingest.run import Options, ingest_archive
 from ingest.sandbox import rest
 from ingest.sandbox.market import epoch_ms
 from ingest.sandbox.rest import RestServer
-from ingest.sandbox.scenario import live_markets
+from ingest.sandbox.scenario import LIVE_START, live_markets
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.downloads import Retry
 from ingest.update import Step, Work, plan_archive, reason_to_build, update
+from tests.conftest import Warehouse as Sandbox
 from tests.ingest.conftest import Archive, hour_bars
 from tests.publish.conftest import Warehouse
 
@@ -233,6 +240,63 @@ def test_one_update_at_a_time(exchange: Exchange):
 
     with _alone(exchange.lake), pytest.raises(UsageError, match="another perp update"):
         exchange.update()
+
+
+def test_the_command_says_how_each_step_went(monkeypatch, capsys, tmp_path: Path):
+    steps = [Step("archive", "3 partitions landed", True, 61.0), Step("api", "no", False, 2.0)]
+    asked = {}
+
+    def done(config: Config, **arguments: Any) -> list[Step]:
+        asked.update(arguments)
+        return steps
+
+    monkeypatch.setattr(cli_publish, "bring_up_to_date", done)
+    command = ["update", "--symbols", "btcusdt,ETHUSDT", "--no-publish", "--keep", "5"]
+    assert cli(command, standalone_mode=False) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        "archive  01:01  3 partitions landed",
+        "api      00:02  FAILED: no",
+        "update   01:03  failed: api; run it again",
+    ]
+    assert asked["symbols"] == ["BTCUSDT", "ETHUSDT"]
+    assert (asked["publishing"], asked["keep"], asked["datasets"]) == (False, 5, None)
+    steps.pop()
+    assert cli(["update"], standalone_mode=False) == 0
+
+
+def test_what_dbt_has_built_is_taken_up_and_published(sandbox: Sandbox, tmp_path: Path):
+    """The sandbox stands where its exchange does: nothing to land, nothing to build."""
+    shutil.copytree(sandbox.lake, tmp_path / "lake")
+    with (
+        ArchiveServer(sandbox.exchange / "archive") as server,
+        RestServer(live_markets(["BTCUSDT"]), now=lambda: epoch_ms(LIVE_START)) as api,
+    ):
+        config = Config(
+            tmp_path / "lake", sandbox.path, server.archive_url, server.listing_url,
+            api_url=api.api_url, published=tmp_path / "published",
+        )  # fmt: skip
+        arguments = {"symbols": ["BTCUSDT"], "datasets": ["klines_1h"], "today": TODAY}
+        first, again = (
+            {step.name: step for step in update(config, options=QUICK, **arguments)}
+            for _ in range(2)
+        )
+    assert [step.text for step in first.values() if not step.ok] == []
+    assert "nothing has landed" in first["build"].text
+    assert "nothing to publish" in again["publish"].text
+    folder = config.published / "current"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["build"]["is_whole"]
+    settings = {"enable_external_access": False}
+    with closing(duckdb.connect(str(folder / "warehouse.duckdb"), True, settings)) as connection:
+        built = sandbox.read("select * from final_dataset order by symbol, hour_ts")
+        assert connection.execute("from final_dataset").df().equals(built)
+        assert connection.execute("select count(*) from build_log").fetchone() == (1,)
+        names = {name for (name,) in connection.execute("show tables").fetchall()}
+    assert {"coverage", "gaps", "dim_symbols", "hourly_bars", "int_liquidations"} <= names
+    assert not [n for n in names if n.startswith(("stg_", "int_")) and n != "int_liquidations"]
+    files = f"{folder.resolve()}/parquet/final_dataset/*/*.parquet"
+    assert duckdb.execute(f"select count(*) from '{files}'").fetchone() == (len(built),)
 
 
 # ------------------------------------------------------------------------------ where to go on from

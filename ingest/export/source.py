@@ -23,6 +23,7 @@ from ingest.names import unknown_symbol
 TABLE = "final_dataset"
 KEYS = ("symbol", "hour_ts", "bar_end_time", "feature_time")
 MASKS = ("trade_allowed", "is_valid_for_training")
+MEMORY_LIMIT = "1GB"  # of DuckDB, which keeps what it has read as far as this allows
 BLOCK_BYTES = 256_000_000  # how much of the table is in memory at a time, at 8 bytes a value
 HOUR = np.timedelta64(1, "h")
 
@@ -128,15 +129,15 @@ class Source:
                 f"no warehouse at {path}; build one with perp build, or name one with --warehouse"
             )
         self.path = path.resolve()  # of one published version, whatever is published meanwhile
-        limit = os.environ.get("PERP_MEMORY_LIMIT", "2GB")
         try:
             self._connection = duckdb.connect(
-                str(self.path), read_only=True, config={"memory_limit": limit}
+                str(self.path), read_only=True, config={"memory_limit": MEMORY_LIMIT}
             )
         except duckdb.IOException as error:
             why = str(error).splitlines()[0]
             hint = "a build may be writing to it: wait, or publish and read what is published"
             raise PerpError(f"cannot open {path}: {why}; {hint}") from error
+        self._connection.execute("set enable_progress_bar = false")  # it writes to stdout
         self.columns = {
             name: Column(name, data_type)
             for name, data_type in self._connection.execute(

@@ -92,6 +92,10 @@ def open_warehouse(path: Path, start: datetime, end: datetime) -> Iterator[Reade
             yield Reader(connection, columns, start, end)
         except duckdb.Error as error:
             raise PerpError(f"{path} cannot be read: {_first_line(error)}") from error
+        except RuntimeError as error:  # what DuckDB makes of Ctrl-C during a query
+            if "interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
 
 
 def _first_line(error: Exception) -> str:
@@ -122,11 +126,12 @@ def table(
 
     Args:
         columns: title, kind and explanation of each; kinds are text, code, time, count (whole
-            numbers), number, index, share (0 to 1), bytes, hours, spark (two histograms), bars,
-            describe (a name whose meaning is in the hidden column) and hidden.
+            numbers), number, signed (a number that is sorted by its size), index, share (0 to 1),
+            bytes, hours, spark (two histograms), bars, describe (a name whose meaning is in the
+            hidden column) and hidden.
         rows: their cells.
         more: ``sort`` (column, "up" or "down"), ``choose`` (columns with a list to choose from),
-            ``note``, ``caption``.
+            ``note``.
     """
     heads = [{"title": t, "kind": k, "hint": h} for t, k, h in columns]
     return {"columns": heads, "rows": [list(r) for r in rows], **more}

@@ -58,7 +58,9 @@ function hours(value) {
   return value > 0 && fine === "0" ? "< 0.01" : fine;
 }
 
-const FORMATS = { count: (v) => whole.format(v), number, index: (v) => v.toFixed(3), share, bytes, hours };
+const FORMATS = {
+  count: (v) => whole.format(v), signed: number, number, index: (v) => v.toFixed(3), share, bytes, hours,
+};
 const PICTURES = { spark: distribution, bars: monthly };
 
 // Tables
@@ -179,9 +181,11 @@ class Table {
       chosen.every(({ column, list, values }) => row[column] === values[Number(list.value)]));
     if (this.order) {
       const { column, up } = this.order;
+      const size = this.source.columns[column].kind === "signed" ? Math.abs : (value) => value;
       rows.sort((a, b) => {
         if (a[column] === null || b[column] === null) return (a[column] === null) - (b[column] === null);
-        return up ? compare(a[column], b[column]) : compare(b[column], a[column]);
+        const [x, y] = [size(a[column]), size(b[column])];
+        return up ? compare(x, y) : compare(y, x);
       });
     }
     return rows;

@@ -54,6 +54,7 @@ def write_report(warehouse: Path, target: Path, choice: Choice) -> Outcome:
     start = datetime.combine(choice.start, datetime.min.time()) if choice.start else _LONG_AGO
     end = datetime.combine(choice.end, datetime.min.time()) if choice.end else None
     _check_target(target)
+    warehouse = warehouse.resolve()  # one published version, whatever is published meanwhile
     with open_warehouse(warehouse, start, end + timedelta(days=1) if end else _FAR_AHEAD) as reader:
         gathered = _gather(reader, choice)
         page = render(gathered | {"facts": _facts(warehouse, choice)}).encode()
@@ -113,7 +114,7 @@ def _facts(warehouse: Path, choice: Choice) -> Section:
     """What the page says about itself."""
     limits = [f"from {choice.start}"] if choice.start else []
     limits += [f"to {choice.end}"] if choice.end else []
-    folder = warehouse.resolve().parent
+    folder = warehouse.parent
     return {
         "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         "warehouse": warehouse.name,

@@ -490,44 +490,61 @@ def _short(values: Iterable[float | None]) -> list[float | None]:
 
 
 def evaluation(reader: Reader) -> Section:
-    """Rank correlation of each factor with later returns, if the table was built."""
+    """Rank correlation of each factor with later returns, if the table was built.
+
+    The t value is that of the mean over all hours; returns of h hours overlap from row to row, so
+    that one hour in h counts as an observation.
+    """
     lacking = reader.lacks("factor_ic", "factor", "month", "horizon_hours", "mean_ic", "n_hours")
     if lacking:
         return {"lacking": lacking}
+    deviation = "null" if reader.lacks("factor_ic", "std_ic") else "std_ic"
     rows = reader.rows(
-        """
+        f"""
         with known as (
-            select * from factor_ic
+            select *, cast({deviation} as double) as hourly_deviation from factor_ic
             where mean_ic is not null and month >= strftime(:from_ts, '%Y-%m')
                 and month <= strftime(:to_ts - interval 1 microsecond, '%Y-%m')
+        ),
+        together as (
+            select
+                factor,
+                horizon_hours,
+                sum(mean_ic * n_hours) / nullif(sum(n_hours), 0) as mean,
+                -- squares of the hours: within the months, and of the months
+                sum((n_hours - 1) * hourly_deviation * hourly_deviation)
+                + sum(n_hours * mean_ic * mean_ic) as squares,
+                count(*) filter (where mean_ic > 0) / count(*) as share_above,
+                count(*) as months,
+                sum(n_hours) as hours,
+                list(mean_ic order by month) as by_month
+            from known group by factor, horizon_hours
         )
-        select factor, horizon_hours, sum(mean_ic * n_hours) / nullif(sum(n_hours), 0),
-            stddev_samp(mean_ic), count(*) filter (where mean_ic > 0) / count(*), count(*),
-            sum(n_hours), list(mean_ic order by month)
-        from known group by factor, horizon_hours order by factor, horizon_hours
-        """
+        select
+            factor,
+            horizon_hours,
+            mean,
+            mean * sqrt(hours / horizon_hours)
+            / nullif(sqrt(greatest(squares - hours * mean * mean, 0) / nullif(hours - 1, 0)), 0),
+            share_above,
+            months,
+            hours,
+            by_month
+        from together order by factor, horizon_hours
+        """  # noqa: S608 (constants)
     )
     if not rows:
         return {"lacking": "The table factor_ic has no rows in this range."}
-    cells = [
-        [*r[:2], short(r[2]), short(abs(r[2] or 0.0)), *map(short, r[3:5]), *r[5:7], _short(r[7])]
-        for r in rows
-    ]
-    return {
-        "table": table(
-            (
-                ("Factor", "code", "Column of final_dataset"),
-                ("Horizon, hours", "count", "Length of the return after the hour"),
-                ("Mean IC", "number", "Mean over hours of the rank correlation between symbols"),
-                ("Size", "number", "Mean IC without its sign"),
-                ("Deviation", "number", "Standard deviation of the monthly means"),
-                ("Months above 0", "share", "Share of the months whose mean is positive"),
-                ("Months", "count", "Months with a value"),
-                ("Hours", "count", "Hours with a value"),
-                ("By month", "bars", "Mean of each month, from the first to the last"),
-            ),
-            cells,
-            sort=[3, "down"],
-            choose=[1],
-        )
-    }
+    cells = ([*r[:2], *map(short, r[2:5]), *r[5:7], _short(r[7])] for r in rows)
+    heads = (
+        ("Factor", "code", "Column of final_dataset"),
+        ("Horizon, hours", "count", "Length of the return after the hour"),
+        ("Mean IC", "signed", "Mean over hours of the rank correlation; sorted by its size"),
+        ("t value", "signed", "Of the mean; one hour in as many as the horizon counts"),
+        ("Months above 0", "share", "Share of the months whose mean is positive"),
+        ("Months", "count", "Months with a value"),
+        ("Hours", "count", "Hours with a value"),
+        ("By month", "bars", "Mean of each month, from the first to the last"),
+    )
+    by = 2 if deviation == "null" else 3
+    return {"table": table(heads, cells, sort=[by, "down"], choose=[1])}

@@ -49,7 +49,8 @@ create table build_log (
     n_skipped bigint
 );
 create table factor_ic (
-    factor varchar, month varchar, horizon_hours int, mean_ic double, n_hours bigint
+    factor varchar, month varchar, horizon_hours int, mean_ic double, std_ic double,
+    n_hours bigint
 );
 create table final_dataset (
     symbol varchar, hour_ts timestamp, has_bar int, close double, volume double,
@@ -115,7 +116,8 @@ insert into build_log values
     ('1', 'build', '2025-03-01 00:00', '2025-03-01 00:21', true, 180, 900, 0, 2, 0),
     ('2', 'test', '2025-03-01 02:00', '2025-03-01 02:03', false, 0, 900, 3, 2, 1);
 insert into factor_ic
-select factor, month, horizon, sin(cast(hash(factor, month, horizon) % 1000 as bigint)) / 20, 700
+select factor, month, horizon,
+    sin(cast(hash(factor, month, horizon) % 1000 as bigint)) / 20, 0.2, 700
 from months, unnest(['close', 'volume', 'cvd_quote']) as f(factor),
     unnest([1, 4, 24]) as h(horizon);
 insert into final_dataset

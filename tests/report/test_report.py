@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
+import signal
 import subprocess
 import sys
+import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from ingest.cli import cli
 from ingest.errors import PerpError, UsageError
 from ingest.report import Choice, Outcome, write_report
 from ingest.report.factors import stability_index
+from ingest.report.reader import open_warehouse
 from tests.browser import Page, Tab, open_page, visit
 from tests.conftest import Warehouse
 from tests.report.made import make_empty, make_warehouse
@@ -217,6 +221,23 @@ def test_drift_is_the_population_stability_index() -> None:
     assert stability_index([5, 5], [0, 0]) is None
 
 
+def test_the_t_value_is_that_of_all_hours_together(tmp_path: Path) -> None:
+    hourly = np.random.default_rng(8).normal(0.02, 0.2, 900)
+    months = {"2024-01": hourly[:700], "2024-02": hourly[700:899], "2024-03": hourly[899:]}
+    warehouse = make_empty(tmp_path / "w.duckdb")
+    with duckdb.connect(str(warehouse)) as connection:
+        for month, values in months.items():
+            deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+            row = ["momentum", month, 4, float(values.mean()), deviation, len(values)]
+            connection.execute("insert into factor_ic values (?, ?, ?, ?, ?, ?)", row)
+    written = Written(warehouse, tmp_path / "report.html")
+    (row,) = written.rows("evaluation", "table")
+    assert (row["Hours"], row["Months"]) == (900, 3)
+    assert row["Mean IC"] == pytest.approx(hourly.mean(), rel=1e-4)
+    told = hourly.mean() / hourly.std(ddof=1) * np.sqrt(900 / 4)
+    assert row["t value"] == pytest.approx(told, rel=1e-4)
+
+
 def test_a_range_leaves_out_what_is_outside(tmp_path: Path) -> None:
     warehouse = make_warehouse(tmp_path / "w.duckdb", ["BTCUSDT", "ETHUSDT"], 3)
     runner = CliRunner()
@@ -405,6 +426,20 @@ def test_what_cannot_be_done_is_said_and_the_old_page_stays(tmp_path: Path) -> N
     assert run("--start", "2024-02-01", "--end", "2024-01-01").exit_code == 1
     assert target.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "text.duckdb", "w.duckdb"]
+
+
+def test_ctrl_c_during_a_query_is_an_interruption(tmp_path: Path) -> None:
+    warehouse = make_empty(tmp_path / "w.duckdb")
+
+    def ask_something_long() -> None:
+        with open_warehouse(warehouse, datetime(2024, 1, 1), datetime(2025, 1, 1)) as reader:
+            threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+            reader.rows(
+                "select sum(sin(a.range + b.range)) from range(1000000) a, range(1000000) b"
+            )
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_something_long()
 
 
 def test_a_warehouse_that_is_being_written_is_not_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
--- Do the sources agree? Per comparison and dataset: how many hours were compared, how many are equal, and
--- the largest difference. The single hours that differ, and why, stand in `reconciliation`.
+-- Do the sources agree? Per comparison and dataset: how many hours were compared, how many are
+-- equal, and the largest difference. The single hours that differ, and why, stand in
+-- `reconciliation`.
 select
     check_name,
     dataset,

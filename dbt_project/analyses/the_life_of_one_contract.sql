@@ -1,5 +1,5 @@
--- One contract day by day: prices, money, who attacked, open interest, funding paid, forced orders, and how
--- many hours are fit for training. Write another symbol in the first lines.
+-- One contract day by day: prices, money, who attacked, open interest, funding paid, forced
+-- orders, and how many hours are fit for training. Write another symbol in the first lines.
 with
 hours as (
     select

@@ -1,5 +1,5 @@
--- Which files did upstream replace after they had landed, and which cannot be trusted? The ones to read
--- about before you trust a month; `perp ingest archive` has landed the newer edition of the first kind.
+-- Which files did upstream replace after they had landed, and which cannot be trusted? Of the
+-- first kind the newer edition has landed; the others wait until upstream mends them.
 with
 editions as (
     select

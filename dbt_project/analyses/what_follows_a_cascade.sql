@@ -1,5 +1,6 @@
--- Hours in which most longs were closed by force, measured against the contract's own day: how far did the
--- price fall, what did open interest do, and what followed? The labels y_* were not known at the time.
+-- The hours in which most longs were closed by force: what share of the day was it, how far did
+-- the price fall, what did open interest do, and what followed? Labels (y_*) were not known at
+-- the time.
 with
 hours as (
     select
@@ -37,5 +38,5 @@ select
     round(1e4 * y_24h, 1) as next_day_bp
 from hours
 where long_liq_volume > 0
-order by long_liq_volume desc nulls last, symbol nulls last, hour_ts nulls last
+order by long_liq_volume desc nulls last, symbol asc nulls last, hour_ts asc nulls last
 limit 20

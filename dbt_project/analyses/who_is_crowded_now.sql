@@ -1,6 +1,6 @@
--- Where does each contract stand among all of them in the newest hour? One factor, the carry per year, with its
--- rank, its share of the way from last to first, and its distance from the mean in standard deviations.
--- Put any other column of final_dataset in its place.
+-- Where does each contract stand among all of them in the newest hour? One factor, the carry per
+-- year, with its place, the share of contracts below, and its distance from the mean in standard
+-- deviations. Put any other column of final_dataset in its place.
 with
 factor as (
     select

@@ -1,5 +1,5 @@
--- Months that coverage calls whole are whole, months without metrics are absent; the first day of each is
--- left out, it looks back at the month before. So is the first day of a listing.
+-- Months that coverage calls whole are whole, months without metrics are absent. The first day of
+-- each is left out: it looks back at the month before.
 with
 coverage as (
     select * from {{ ref('coverage') }}

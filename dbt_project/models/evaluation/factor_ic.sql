@@ -6,20 +6,11 @@
 {%- set horizons = [1, 4, 24] -%}
 {%- set min_symbols = var('ic_min_symbols') -%}
 {%- set factors = factor_columns(ref('final_dataset')) -%}
-{%- set names = [] -%}
-{%- set vectors = [] -%}
-{%- set ics = [] -%}
-{%- set counts = [] -%}
-{%- set labels = [] -%}
-{%- for factor in factors -%}
-    {%- do names.append("'" ~ factor ~ "'") -%}
-    {%- do vectors.append('x_' ~ factor) -%}
-{%- endfor -%}
-{%- for hours in horizons -%}
-    {%- do ics.append('ic_' ~ hours ~ 'h') -%}
-    {%- do counts.append('n_' ~ hours ~ 'h') -%}
-    {%- do labels.append('labels.y_' ~ hours ~ 'h') -%}
-{%- endfor -%}
+{%- set names = affixed(factors, "'", "'") -%}
+{%- set vectors = affixed(factors, 'x_') -%}
+{%- set ics = affixed(horizons, 'ic_', 'h') -%}
+{%- set counts = affixed(horizons, 'n_', 'h') -%}
+{%- set labels = affixed(horizons, 'labels.y_', 'h') -%}
 
 with
 dataset as (
@@ -30,11 +21,10 @@ labels as (
     select * from {{ ref('forward_returns_hourly') }}
 ),
 
--- An hour becomes a row: a vector of labels for each horizon and a vector of values for each factor,
--- all in the same order of symbols. NaN stands for NULL, which a vector may not hold.
+-- An hour becomes a row: a vector of labels for each horizon and one of values for each factor, all in
+-- the same order of symbols. NaN stands for NULL, which a vector may not hold.
 panel as (
     select
-        dataset.hour_ts,
         {% for hours in horizons %}
         {{ vector_of(
             'coalesce(labels.y_' ~ hours ~ "h, cast('NaN' as double))"
@@ -43,8 +33,9 @@ panel as (
         {% for factor in factors %}
         {{ vector_of(
             'coalesce(cast(dataset.' ~ factor ~ " as double), cast('NaN' as double))"
-        ) }} as x_{{ factor }}{{ ',' if not loop.last }}
+        ) }} as x_{{ factor }},
         {% endfor %}
+        dataset.hour_ts
     from dataset
     inner join labels
         on
@@ -60,25 +51,25 @@ panel as (
 -- Where the labels stand in rising order, once for all factors.
 ordered as (
     select
-        *,
         {% for hours in horizons %}
         {%- set y = 'y_' ~ hours ~ 'h' %}
         {{ vector_sorted_by(
             vector_filter(vector_positions(y), 'i', is_finite(vector_item(y, 'i'))),
             vector_filter(y, 'e', is_finite('e'))
-        ) }} as order_{{ hours }}h{{ ',' if not loop.last }}
+        ) }} as order_{{ hours }}h,
         {% endfor %}
+        *
     from panel
 ),
 
 labelled as (
     select
-        *,
         {% for hours in horizons %}
         {%- set in_order = vector_pick('y_' ~ hours ~ 'h', 'order_' ~ hours ~ 'h') %}
         {{ vector_size(vector_distinct(in_order)) }} < {{ vector_size(in_order) }}
-            as has_ties_{{ hours }}h{{ ',' if not loop.last }}
+            as has_ties_{{ hours }}h,
         {% endfor %}
+        *
     from ordered
 ),
 
@@ -113,30 +104,29 @@ ranked as (
 -- What has both, in the order of the labels.
 kept as (
     select
-        *,
         {% for hours in horizons %}
         {{ vector_filter(
             'order_' ~ hours ~ 'h', 'i', is_finite(vector_item('x', 'i'))
-        ) }} as kept_{{ hours }}h{{ ',' if not loop.last }}
+        ) }} as kept_{{ hours }}h,
         {% endfor %}
+        *
     from ranked
 ),
 
 paired as (
     select
-        *,
         {% for hours in horizons %}
         cast({{ vector_size('kept_' ~ hours ~ 'h') }} as double) as n_{{ hours }}h,
-        {{ vector_pick('ranks', 'kept_' ~ hours ~ 'h') }} as ranks_{{ hours }}h{{ ',' if not loop.last }}
+        {{ vector_pick('ranks', 'kept_' ~ hours ~ 'h') }} as ranks_{{ hours }}h,
         {% endfor %}
+        *
     from kept
 ),
 
--- The ranks of the labels are 1, 2, 3 and so on, unless there are ties among them. Those of the factor
--- hold, unless a value lacks its label. Else both are ranked anew.
+-- The ranks of the labels are 1, 2, 3 and so on, unless there are ties among them; those of the factor
+-- stand, unless a value lacks its label. Else both are ranked anew.
 correlated as (
     select
-        factor,
         {% for hours in horizons %}
         {%- set kept = 'kept_' ~ hours ~ 'h' %}
         {%- set ranks = 'ranks_' ~ hours ~ 'h' %}
@@ -152,10 +142,14 @@ correlated as (
                 2e0 * {{ vector_dot(
                     ranks, vector_map(vector_positions(ranks), 'i', 'cast(i as double)')
                 ) }} / nullif(
-                    sqrt({{ vector_dot(ranks, ranks) }} * {{ n }} * ({{ n }} * {{ n }} - 1e0) / 3e0), 0e0
+                    sqrt(
+                        {{ vector_dot(ranks, ranks) }}
+                        * {{ n }} * ({{ n }} * {{ n }} - 1e0) / 3e0
+                    ), 0e0
                 )
-        end as ic_{{ hours }}h{{ ',' if not loop.last }}
+        end as ic_{{ hours }}h,
         {% endfor %}
+        factor
     from paired
 ),
 

@@ -9,13 +9,13 @@ followed as (
     select
         symbol,
         hour_ts,
-        feature_time,
-        close,
         {% for hours in horizons %}
         lead(close, {{ hours }}) over (
             partition by symbol, listing_segment order by hour_ts nulls last
-        ) as close_in_{{ hours }}h{{ ',' if not loop.last }}
+        ) as close_in_{{ hours }}h,
         {% endfor %}
+        close,
+        feature_time
     from bars
 ),
 
@@ -23,13 +23,13 @@ final as (
     select
         symbol,
         hour_ts,
-        feature_time,
         {% for hours in horizons %}
         {{ finite(log_ratio('close_in_' ~ hours ~ 'h', 'close')) }} as y_{{ hours }}h,
         {% endfor %}
         {% for hours in horizons %}
-        feature_time + interval '{{ hours }}' hour as known_at_{{ hours }}h{{ ',' if not loop.last }}
+        feature_time + interval '{{ hours }}' hour as known_at_{{ hours }}h,
         {% endfor %}
+        feature_time
     from followed
 )
 

@@ -4,7 +4,10 @@ dataset as (
 ),
 
 metrics as (
-    select * from {{ ref('int_metrics_complete_hourly') }}
+    select
+        symbol,
+        hour_ts
+    from {{ ref('int_metrics_complete_hourly') }}
     where is_complete
 ),
 
@@ -17,4 +20,4 @@ final as (
             and dataset.hour_ts = metrics.hour_ts
 )
 
-select * from final
+select * from final -- noqa: AM04

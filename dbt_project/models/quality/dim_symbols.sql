@@ -144,7 +144,7 @@ settled_names as (
     where base_contract <> symbol
 ),
 
--- The exchange states the listing of the newest contract of a name; a tape that begins earlier is older.
+-- The exchange states when the newest contract of a name was listed; an earlier tape is another's.
 sourced as (
     select
         described.*,

@@ -437,7 +437,6 @@ class SymbolChart {
     this.from.value = this.day(first);
     this.to.value = this.day(end - 1);
     const { panels } = this.source;
-    const times = Array.from({ length: end - first }, (_, i) => this.time(first + i));
     const traces = [], layout = layoutOf({
       height: panels.length * PANEL_HEIGHT + 40,
       margin: { l: 58, r: 12, t: 24, b: 30 },
@@ -447,6 +446,7 @@ class SymbolChart {
       xaxis: {
         type: "date", anchor: `y${panels.length > 1 ? panels.length : ""}`, gridcolor: colour("--grid"), zeroline: false,
         range: [this.time(first - 0.5), this.time(end - 0.5)], hoverformat: "%Y-%m-%d %H:%M",
+        spikecolor: colour("--soft"), spikethickness: -1, spikedash: "dot",
       },
       annotations: [],
     });
@@ -462,7 +462,7 @@ class SymbolChart {
         xanchor: "left", yanchor: "bottom", showarrow: false,
       });
       panel.lines.forEach((line, j) => traces.push({
-        type: "scatter", mode: "lines", name: plain(line.name), x: times, y: line.values.slice(first, end), yaxis: axis,
+        type: "scatter", mode: "lines", name: plain(line.name), x0: this.time(first), dx: HOUR, y: line.values.slice(first, end), yaxis: axis,
         connectgaps: false, line: { width: 1.3, color: colour(`--line-${j}`), shape: panel.lines.length > 1 ? "hvh" : "linear" },
         hovertemplate: `%{y:${panel.format}}`,
       }));

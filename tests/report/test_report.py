@@ -331,7 +331,7 @@ def the_keyboard_reaches_the_cells_of_the_heatmap(tab: Tab, written: Written) ->
 
 def the_range_can_be_chosen(tab: Tab) -> None:
     tab.evaluate("document.querySelector('[data-hours=\"168\"]').click()")
-    assert tab.evaluate("document.getElementById('symbol-plot').data[0].x.length") == 168
+    assert tab.evaluate("document.getElementById('symbol-plot').data[0].y.length") == 168
     assert "168 hours" in tab.evaluate("document.getElementById('symbol-status').textContent")
 
 

@@ -482,9 +482,13 @@ def _alone(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _writing(root: Path) -> Iterator[None]:
-    """Turn what the disk objects to into errors that say what to do."""
+    """Turn what the disk objects to into errors that say what to do, and Ctrl-C into itself."""
     try:
         yield
+    except RuntimeError as error:  # DuckDB's word for Ctrl-C in the middle of a query
+        if "Query interrupted" in str(error):
+            raise KeyboardInterrupt from error
+        raise
     except (OSError, duckdb.Error) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         if full or "No space left" in str(error):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import re
 import sys
 import time
 from collections import defaultdict
@@ -225,7 +226,7 @@ def reason_to_build(config: Config) -> str | None:
         try:
             last = publishable(connection, name)
         except UsageError as error:
-            return str(error).split(": ")[0]
+            return re.split("[:;] ", str(error))[0]
     landed = last_landing(Lake(config.lake))
     if landed and landed > last.started_at:
         return f"data has landed since the {last.name}"

@@ -270,18 +270,26 @@ def test_killed_at_any_moment_current_is_whole_and_the_next_publish_cleans_up(
         }, moment  # fmt: skip
 
 
-def test_interrupted_it_leaves_nothing_behind(warehouse: Warehouse):
+LONG = {
+    "in Python": "p._settle = lambda *_: print('here', flush=True) or time.sleep(60)",
+    "in a query": (
+        "p._Writer._copy = lambda self, *_: print('here', flush=True) or "
+        "self.connection.execute('select sum(random()) from range(20000000000)')"
+    ),
+}
+
+
+@pytest.mark.parametrize("where", LONG)
+def test_interrupted_it_leaves_nothing_behind(warehouse: Warehouse, where):
     publish(warehouse.config)
     before = warehouse.published()
     warehouse.build()
-    wait = (
-        "import time\nfrom ingest import publish as p\n"
-        "p._settle = lambda *_: print('here', flush=True) or time.sleep(60)"
-    )
+    wait = f"import time\nfrom ingest import publish as p\n{LONG[where]}"
     process = perp(warehouse.config, "publish", before=wait)
     assert process.stdout.readline() == "here\n"
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert warehouse.published() == before
     assert warehouse.versions() == [before[0]]

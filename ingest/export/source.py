@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -267,12 +268,16 @@ class Source:
 
     def arrow(self, query: str, parameters: Sequence[Any]) -> pa.Table:
         """Rows of a query, of the types that the table has."""
-        return self._connection.sql(query, params=parameters).to_arrow_table()
+        with _in_our_words():
+            return self._connection.sql(query, params=parameters).to_arrow_table()
 
     def copy_csv(self, query: str, parameters: Sequence[Any], path: Path) -> None:
         """Write the rows of a query to a CSV file, by DuckDB itself."""
         literal = str(path).replace("'", "''")
-        self._connection.execute(f"copy ({query}) to '{literal}' (format csv, header)", parameters)
+        with _in_our_words():
+            self._connection.execute(
+                f"copy ({query}) to '{literal}' (format csv, header)", parameters
+            )
 
     def numbers(
         self,
@@ -289,10 +294,25 @@ class Source:
             for name in selection.names
         )
         columns = ", ".join(["symbol", "hour_ts", *floats])
-        result = self._connection.execute(
-            *self.query(selection, columns, symbols, hours)
-        ).fetchnumpy()
+        query, parameters = self.query(selection, columns, symbols, hours)
+        with _in_our_words():
+            result = self._connection.execute(query, parameters).fetchnumpy()
         return {name: np.asarray(values) for name, values in result.items()}
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Turn what DuckDB says of Ctrl-C and of too little memory into what the command expects."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise PerpError(
+            f"DuckDB needs more than its {MEMORY_LIMIT}: {error}; choose fewer --columns"
+        ) from error
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from None
 
 
 def quoted(name: str) -> str:

@@ -14,7 +14,7 @@ from ingest.config import Config
 from ingest.errors import PerpError, UsageError
 from ingest.export import formats
 from ingest.export.dictionary import FAMILIES, dictionary, family_columns
-from ingest.export.source import Source, Wish, file_to_read
+from ingest.export.source import Source, Wish, _in_our_words, file_to_read
 from tests.export.tables import small_table, written
 
 
@@ -131,6 +131,23 @@ def test_warehouse_must_exist_and_hold_the_table(tmp_path: Path) -> None:
     (tmp_path / "text.duckdb").write_text("this is no database" * 1000)
     with pytest.raises(PerpError, match="cannot open"):
         Source(tmp_path / "text.duckdb")
+
+
+def test_ctrl_c_during_a_query_is_ctrl_c() -> None:
+    """DuckDB answers Ctrl-C with a RuntimeError of its own."""
+    with pytest.raises(KeyboardInterrupt), _in_our_words():
+        raise RuntimeError("Query interrupted")
+    with pytest.raises(RuntimeError, match="something else"), _in_our_words():
+        raise RuntimeError("something else")
+
+
+def test_only_data_go_to_stdout(small: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """DuckDB would draw a bar there when a query takes seconds."""
+    with Source(small) as source:
+        table = source.arrow("select current_setting('enable_progress_bar') as bar", [])
+    assert table["bar"].to_pylist() == [False]
+    written("parquet", small)
+    assert capfd.readouterr().out == ""
 
 
 def perp(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import sys
@@ -18,37 +19,47 @@ from ingest.record import RecordOptions, record_liquidations
 from ingest.sandbox.stream import StreamServer
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """stderr is a terminal; called, it gives what has been written there."""
+@contextlib.contextmanager
+def terminal() -> Iterator[Callable[[], str]]:
+    """stderr is a terminal; yields a call that gives what has been written there."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
-    monkeypatch.setenv("TERM", "xterm")
-    with os.fdopen(theirs, "w") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        yield lambda: os.read(ours, 1 << 20).decode()
-        monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patched, os.fdopen(theirs, "w") as stream:
+        patched.setenv("TERM", "xterm")
+        patched.setattr(sys, "stderr", stream)
+        yield lambda: _all_of(ours)
     os.close(ours)
+
+
+def _all_of(terminal: int) -> str:
+    """What a terminal has been sent so far; it passes it on in pieces."""
+    pieces = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            time.sleep(0.05)
+            pieces.append(os.read(terminal, 1 << 20))
+    return b"".join(pieces).decode()
 
 
 def config_of(folder: Path, stream_url: str = "") -> Config:
     return Config(folder / "lake", folder / "w.duckdb", "", "", stream_url=stream_url)
 
 
-def test_the_recorder_runs_in_a_terminal(tmp_path: Path, terminal):
-    with StreamServer() as server:
+def test_the_recorder_runs_in_a_terminal(tmp_path: Path):
+    with StreamServer() as server, terminal() as shown:
         config = config_of(tmp_path, server.url)
         summary = record_liquidations(config, RecordOptions(seconds=0.3))
+        assert "recording: 0 orders" in shown()
     assert summary.stopped_by == "time"
-    assert "recording: 0 orders" in terminal()
 
 
-def test_an_import_shows_how_far_it_is(tmp_path: Path, terminal):
+def test_an_import_shows_how_far_it_is(tmp_path: Path):
     line = "BTCUSDT,BUY,LIMIT,IOC,1,100,100,FILLED,1,1,1704067200000,100\n"
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text(line)
-    import_captures(config_of(tmp_path), [tmp_path / "a.csv", tmp_path / "b.csv"])
-    assert "import: 2/2 files" in terminal()
+    with terminal() as shown:
+        import_captures(config_of(tmp_path), [tmp_path / "a.csv", tmp_path / "b.csv"])
+        assert "import: 2/2 files" in shown()
 
 
 def test_an_import_prints_plain_lines_where_there_is_no_terminal(tmp_path: Path, capfd):

@@ -92,13 +92,20 @@ sorted as (
     from exploded
 ),
 
+turned as (
+    select
+        *,
+        {{ vector_reversed('rising') }} as falling
+    from sorted
+    where {{ vector_size('rising') }} >= {{ min_symbols }}
+),
+
 ranked as (
     select
         *,
         cast({{ vector_size('rising') }} as double) as n_values,
-        {{ centred_ranks('x', 'rising', 'e') }} as ranks
-    from sorted
-    where {{ vector_size('rising') }} >= {{ min_symbols }}
+        {{ centred_ranks('x', 'rising', 'falling', 'e') }} as ranks
+    from turned
 ),
 
 -- What has both, in the order of the labels.

@@ -38,23 +38,24 @@ def test_labels(sandbox: Warehouse):
     assert expected["y_24h"].isna().sum() > expected["y_1h"].isna().sum() > 0
 
 
-def test_rank_correlations(sandbox: Warehouse):
-    """From February on, with a listing, a delisting, an outage and the end of the data."""
+@pytest.mark.parametrize(("month", "every"), [("2024-02", 8), ("2024-03", 1)])
+def test_rank_correlations(sandbox: Warehouse, month: str, every: int):
+    """A listing, a delisting and an outage; then the end of the data."""
     factors = factors_of(sandbox)
     assert len(factors) > 450
+    factors = factors[::every]
     dataset = sandbox.read(
         f"""select symbol, hour_ts, {", ".join(factors)} from final_dataset
-        where hour_ts >= '2024-02-01'"""
+        where date_trunc('month', hour_ts) = '{month}-01'"""
     )
     labels = sandbox.read("select symbol, hour_ts, y_1h, y_4h, y_24h from forward_returns_hourly")
     expected = factor_ic(dataset, labels, factors)
-    found = sandbox.read(
-        "select * exclude (built_from) from factor_ic where month >= '2024-02' order by all"
-    )
+    found = sandbox.read(f"select * exclude (built_from) from factor_ic where month = '{month}'")
+    found = found[found["factor"].isin(factors)]
     differences = compare(expected, found, keys=KEYS, extra_columns=False)
     assert not differences, "\n".join(str(d) for d in differences)
-    assert len(found) == len(factors) * 2 * 3
-    assert (found["n_hours"] > 200).mean() > 0.7
+    assert len(found) == len(factors) * 3
+    assert (found["n_hours"] > 200).mean() > 0.5
 
 
 def copy_until(source: Path, target: Path, end: str) -> None:

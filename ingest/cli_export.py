@@ -15,7 +15,7 @@ from ingest.cli_options import complain, split
 from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import UsageError
 from ingest.export.run import export
-from ingest.export.source import MASKS, Wish, file_to_read
+from ingest.export.source import MASKS, Wish
 from ingest.names import check_symbol
 from ingest.progress import size
 
@@ -120,7 +120,7 @@ def _export(
         end=end.date() if end else None,
         mask=None if mask == "none" else mask,
     )
-    file = file_to_read(Config.from_env(), warehouse)
+    file = Config.from_env().file_to_read(warehouse)
     folder = target or _default_folder(form)
     started = time.monotonic()
     complain(f"reading {file}")

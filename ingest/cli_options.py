@@ -19,7 +19,11 @@ def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     options = {
         "lake": ("--lake", Path, "Folder of the lake [PERP_LAKE, data/lake]."),
         "warehouse": ("--warehouse", Path, "DuckDB file [PERP_WAREHOUSE, data/warehouse.duckdb]."),
-        "published": ("--published", Path, "Folder for readers [PERP_PUBLISHED, data/published]."),
+        "published": (
+            "--published",
+            Path,
+            "Folder for readers [PERP_PUBLISHED, beside the warehouse].",
+        ),
         "archive_url": ("--archive-url", str, "Address of the archive [PERP_ARCHIVE_URL]."),
         "archive_listing_url": (
             "--archive-listing-url",

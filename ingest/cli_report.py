@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import date, datetime
 from pathlib import Path
 
 import click
 
-from ingest.config import PROJECT_ROOT, Config
+from ingest.config import Config
 from ingest.errors import UsageError
 from ingest.names import check_symbol
 from ingest.progress import duration, size
@@ -38,7 +37,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option(
     "--published",
     type=click.Path(path_type=Path),
-    help="Folder for readers [PERP_PUBLISHED, data/published].",
+    help="Folder for readers [PERP_PUBLISHED, beside the warehouse].",
 )
 def report(
     target: Path,
@@ -52,7 +51,7 @@ def report(
     choice = Choice(check_symbol(symbol) if symbol else None, _day(start), _day(end))
     if choice.start and choice.end and choice.start > choice.end:
         raise UsageError(f"--end {choice.end} is before --start {choice.start}; swap them")
-    chosen = _readable(warehouse, published)
+    chosen = Config.from_env(published=published).file_to_read(warehouse)
     print(f"report: reading {chosen}", file=sys.stderr)
     outcome = write_report(chosen, target, choice)
     for reason in dict.fromkeys(outcome.lacking):
@@ -66,12 +65,3 @@ def report(
 
 def _day(moment: datetime | None) -> date | None:
     return moment.date() if moment else None
-
-
-def _readable(warehouse: Path | None, published: Path | None) -> Path:
-    """What is given, else the published file if there is one, else the one that dbt writes."""
-    if warehouse:
-        return warehouse
-    default = os.environ.get("PERP_PUBLISHED") or PROJECT_ROOT / "data/published"
-    current = Path(published or default) / "current" / "warehouse.duckdb"
-    return current if current.exists() else Config.from_env().warehouse

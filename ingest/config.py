@@ -44,12 +44,13 @@ class Config:
     ) -> Config:
         """What is given wins over the environment, and that over the defaults.
 
-        Default paths lie in the project, given ones are relative to the working directory. Raises
-        UsageError for an address that is not safe to use.
+        Default paths lie in the project, given ones are relative to the working directory. What is
+        published lies beside the warehouse. Raises UsageError for an address that is not safe.
         """
+        warehouse = warehouse or _path("PERP_WAREHOUSE", "data/warehouse.duckdb")
         return cls(
             lake=lake or _path("PERP_LAKE", "data/lake"),
-            warehouse=warehouse or _path("PERP_WAREHOUSE", "data/warehouse.duckdb"),
+            warehouse=warehouse,
             archive_url=_checked("PERP_ARCHIVE_URL", archive_url, "https://data.binance.vision"),
             listing_url=_checked(
                 "PERP_ARCHIVE_LISTING_URL",
@@ -59,8 +60,14 @@ class Config:
             api_url=_checked("PERP_API_URL", api_url, API_URL),
             stream_url=_checked("PERP_STREAM_URL", stream_url, STREAM_URL, ("ws", "wss")),
             tardis_url=_checked("PERP_TARDIS_URL", tardis_url, TARDIS_URL),
-            published=published or _path("PERP_PUBLISHED", "data/published"),
+            published=published
+            or _path("PERP_PUBLISHED", str(warehouse.absolute().with_name("published"))),
         )
+
+    def file_to_read(self, given: Path | None = None) -> Path:
+        """The DuckDB file that is named, else the published one, else the warehouse."""
+        current = self.published / "current" / "warehouse.duckdb"
+        return given or (current if current.exists() else self.warehouse)
 
 
 def origin(url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import PerpError, UsageError
 from ingest.export.dictionary import FAMILIES, family_columns
 from ingest.names import unknown_symbol
@@ -318,15 +316,6 @@ def _in_our_words() -> Iterator[None]:
 def quoted(name: str) -> str:
     """A column's name in SQL."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def file_to_read(config: Config, given: Path | None) -> Path:
-    """The file that is named, else the published one, else the warehouse."""
-    if given:
-        return given
-    published = os.environ.get("PERP_PUBLISHED") or PROJECT_ROOT / "data" / "published"
-    current = Path(published) / "current" / "warehouse.duckdb"
-    return current if current.exists() else config.warehouse
 
 
 def _where(

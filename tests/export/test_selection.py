@@ -14,7 +14,7 @@ from ingest.config import Config
 from ingest.errors import PerpError, UsageError
 from ingest.export import formats
 from ingest.export.dictionary import FAMILIES, dictionary, family_columns
-from ingest.export.source import Source, Wish, _in_our_words, file_to_read
+from ingest.export.source import Source, Wish, _in_our_words
 from tests.export.tables import small_table, written
 
 
@@ -107,16 +107,16 @@ def test_every_column_of_the_dictionary_has_a_family_or_is_a_key() -> None:
 def test_published_file_comes_before_the_warehouse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PERP_PUBLISHED", str(tmp_path / "published"))
+    monkeypatch.delenv("PERP_PUBLISHED", raising=False)  # it is beside the warehouse then
     config = Config.from_env(warehouse=tmp_path / "w.duckdb")
-    assert file_to_read(config, None) == tmp_path / "w.duckdb"
+    assert config.file_to_read() == tmp_path / "w.duckdb"
     version = tmp_path / "published" / "versions" / "20240101T000000Z"
     version.mkdir(parents=True)
     small_table(version / "warehouse.duckdb")
     (tmp_path / "published" / "current").symlink_to(version)
-    published = file_to_read(config, None)
+    published = config.file_to_read()
     assert published == tmp_path / "published" / "current" / "warehouse.duckdb"
-    assert file_to_read(config, tmp_path / "other.duckdb") == tmp_path / "other.duckdb"
+    assert config.file_to_read(tmp_path / "other.duckdb") == tmp_path / "other.duckdb"
     written("npz", published)
     manifest = json.loads((tmp_path / "published" / "current" / "npz" / "export.json").read_text())
     assert manifest["source"]["published_version"] == "20240101T000000Z"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import pandas as pd
 from ingest.config import PROJECT_ROOT
 
 TARGETS = tempfile.TemporaryDirectory(prefix="dbt-targets-")
+atexit.register(TARGETS.cleanup)
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")  # they read no lake; the sandbox runs them
 
 

@@ -32,6 +32,8 @@ def dictionary(sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> 
     with built_once(tmp_path_factory, "dictionary") as target:
         if not (target / "static_index.html").exists():
             target.mkdir(exist_ok=True)
+            # a copy: dbt opens it for writing, and other processes read the sandbox's
+            warehouse = Path(shutil.copy(sandbox.path, target))
             parsed = PROJECT_ROOT / "target/partial_parse.msgpack"
             if parsed.exists():  # of the build that made the sandbox: the same project
                 shutil.copy(parsed, target)
@@ -40,7 +42,7 @@ def dictionary(sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> 
             command = ["make", "--old-file", ".venv/.installed", "docs", f"BIN={programs}"]
             settings = {
                 "PERP_LAKE": str(sandbox.lake),
-                "PERP_WAREHOUSE": str(sandbox.path),
+                "PERP_WAREHOUSE": str(warehouse),
                 "DBT_TARGET_PATH": str(target),
                 "DBT_LOG_PATH": str(target),
             }

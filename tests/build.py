@@ -39,6 +39,7 @@ def try_dbt(
     beside = warehouse.with_name("lake")
     if lake != beside and not beside.is_symlink():
         beside.symlink_to(lake)
+    assert beside.resolve() == lake.resolve(), f"{beside} is a link to another lake"
     variables_json = json.dumps(variables)
     target = Path(TARGETS.name) / hashlib.sha256(variables_json.encode()).hexdigest()[:8]
     quick = ("--no-use-colors", "--no-write-json", "--log-level-file", "none")

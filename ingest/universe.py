@@ -22,7 +22,6 @@ from ingest.errors import PerpError, UsageError
 from ingest.names import base_contract, pair
 from ingest.progress import Progress
 from ingest.run import each, known_symbols
-from ingest.sources.binance_api import BinanceApi, Refused, exchange_info_table
 from ingest.sources.downloads import Failed, NotFound, Retry
 from ingest.sources.vision import VisionArchive
 
@@ -305,6 +304,8 @@ def refresh(
 async def _refresh(
     config: Config, entries: Sequence[Entry], min_months: int, today: date, retry: Retry
 ) -> Refresh:
+    from ingest.sources.binance_api import Refused  # ccxt takes a second to import
+
     listed: dict[str, Listed] | None = None
     problem = None
     try:
@@ -328,6 +329,8 @@ async def _refresh(
 
 
 async def _listed(config: Config, retry: Retry) -> dict[str, Listed]:
+    from ingest.sources.binance_api import BinanceApi, exchange_info_table
+
     async with BinanceApi(config.api_url, connections=1, retry=retry) as api:
         now = await api.server_time()
         info = await api.get("fapiPublicGetExchangeInfo", {}, expect=dict)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 
 from ingest.errors import UsageError
+from ingest.warehouse import quoted
 
 _CHECKING_ONLY = "test"  # the one command on record that changes no table
 
@@ -32,26 +32,6 @@ class Build:
     def name(self) -> str:
         """For messages: ``dbt build of 2024-03-11 06:00``."""
         return f"dbt {self.command} of {self.started_at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def attach(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> str:
-    """Attach a warehouse read-only; returns its name, under which its views find each other.
-
-    Raises UsageError if there is none, or if another process is writing it.
-    """
-    if not warehouse.exists():
-        raise UsageError(f"there is no warehouse {warehouse}; run: perp build")
-    name = warehouse.stem
-    try:
-        connection.execute(f"attach {literal(str(warehouse))} as {quoted(name)} (read_only)")
-    except duckdb.IOException as error:
-        if "lock" not in str(error):
-            raise
-        raise UsageError(
-            f"another process is writing the warehouse {warehouse}; wait for it to end, then run "
-            f"this command again ({str(error).splitlines()[0]})"
-        ) from error
-    return name
 
 
 def publishable(connection: duckdb.DuckDBPyConnection, warehouse: str) -> Build:
@@ -125,13 +105,3 @@ def _has(connection: duckdb.DuckDBPyConnection, warehouse: str, table: str) -> b
         [warehouse, table],
     ).fetchone()
     return found is not None
-
-
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"

@@ -109,8 +109,15 @@ class LandingRecord:
 
     @property
     def spec(self) -> Dataset:
-        """The registry's entry of its dataset."""
-        return SOURCES[self.source][self.dataset]
+        """The registry's entry of its dataset; PerpError if this version does not know it."""
+        try:
+            return SOURCES[self.source][self.dataset]
+        except KeyError:
+            raise PerpError(
+                f"the landing log of {self.source} names the dataset {self.dataset} "
+                f"({self.symbol} {self.month}), which this version of perp does not know; "
+                "use the version that landed it, or a newer one"
+            ) from None
 
     @property
     def versions(self) -> str:

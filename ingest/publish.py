@@ -27,12 +27,13 @@ from typing import Any, Literal
 
 import duckdb
 
-from ingest.builds import Build, attach, literal, publishable, quoted
+from ingest.builds import Build, publishable
 from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import PerpError, UsageError
 from ingest.lake import fsync_folder
 from ingest.names import encode_symbol, month_bounds
 from ingest.progress import Progress, duration, size
+from ingest.warehouse import attach, literal, memory_limit, quoted
 
 PartitionBy = Literal["symbol", "month"]
 
@@ -517,7 +518,7 @@ def _check_space(root: Path, manifest: dict[str, Any] | None) -> None:
 
 def _settings() -> dict[str, str | bool | int | float | list[str]]:
     return {
-        "memory_limit": os.environ.get("PERP_MEMORY_LIMIT", "6GB"),
+        "memory_limit": memory_limit(),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }

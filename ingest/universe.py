@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,6 +18,7 @@ from typing import Literal
 from ingest.config import PROJECT_ROOT, Config
 from ingest.datasets import VISION
 from ingest.errors import PerpError, UsageError
+from ingest.lake import temporary, write_atomic
 from ingest.names import base_contract, pair
 from ingest.progress import Progress
 from ingest.run import each, known_symbols
@@ -261,12 +261,10 @@ def with_proposals(text: str, proposals: Iterable[Proposal]) -> str:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    part = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        part.write_text(text, encoding="utf-8", newline="")
-        part.replace(path)
+        write_atomic(path, text.encode())
     except OSError as error:
-        part.unlink(missing_ok=True)
+        temporary(path).unlink(missing_ok=True)
         raise PerpError(f"cannot write {path}: {error}; it is as it was") from error
 
 

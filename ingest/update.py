@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta
 
 import duckdb
 
-from ingest.builds import attach, publishable
+from ingest.builds import publishable
 from ingest.config import Config
 from ingest.datasets import API, own_files
 from ingest.dbt import run_dbt
@@ -30,6 +30,7 @@ from ingest.partition import utc_today
 from ingest.publish import publish
 from ingest.run import Options, Summary, ingest_archive
 from ingest.universe import default_symbols
+from ingest.warehouse import attach
 
 _TAIL = 1 << 20  # bytes at the end of a log file that surely hold its last line
 

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ingest.errors import UsageError
-from ingest.export.source import BLOCK_BYTES, HOUR, Numbers, Selection, Source, quoted
+from ingest.export.source import BLOCK_BYTES, HOUR, Numbers, Selection, Source
 from ingest.names import encode_symbol
 from ingest.progress import Progress
+from ingest.warehouse import quoted
 
 PARQUET = "final_dataset_all.parquet"
 PANEL = "panel.npz"

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ingest.dictionary import Entry, dictionary
 from ingest.errors import UsageError
 from ingest.export import formats
-from ingest.export.dictionary import Entry, dictionary
 from ingest.export.folder import replacing, write_manifest
-from ingest.export.source import TABLE, Selection, Source, Wish
+from ingest.export.source import TABLE, Selection, Source, Wish, open_source
 from ingest.progress import size
 
 FLOAT32 = "float32: about 7 decimal digits; whole numbers above 16,777,216 are rounded"
@@ -52,7 +52,7 @@ def export(form: str, warehouse: Path, wish: Wish, target: Path) -> dict[str, An
     Raises UsageError for a wish that cannot be granted, PerpError if reading or writing fails.
     """
     layout = FORMATS[form]
-    with Source(warehouse) as source:
+    with open_source(warehouse) as source:
         selection = source.select(wish, numbers_only=layout.numbers_only, first=layout.fields)
         with replacing(target, form) as folder:
             if form == "npz":

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from ingest.errors import PerpError, UsageError
-from ingest.export.dictionary import FAMILIES, family_columns
+from ingest.dictionary import FAMILIES, family_columns
+from ingest.errors import UsageError
 from ingest.names import unknown_symbol
+from ingest.warehouse import literal, opened, quoted
 
 TABLE = "final_dataset"
 KEYS = ("symbol", "hour_ts", "bar_end_time", "feature_time")
@@ -116,49 +116,34 @@ class Selection:
         yield group
 
 
-class Source:
-    """A DuckDB file with the wide table. Use as a context manager.
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open the wide table of a warehouse; raises what ``opened`` raises, UsageError without table.
 
     The file is opened read-only, so that it stays as it is while it is read.
     """
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise UsageError(
-                f"no warehouse at {path}; build one with perp build, or name one with --warehouse"
-            )
-        self.path = path.resolve()  # of one published version, whatever is published meanwhile
-        try:
-            self._connection = duckdb.connect(
-                str(self.path), read_only=True, config={"memory_limit": MEMORY_LIMIT}
-            )
-        except duckdb.IOException as error:
-            why = str(error).splitlines()[0]
-            hint = "a build may be writing to it: wait, or publish and read what is published"
-            raise PerpError(f"cannot open {path}: {why}; {hint}") from error
-        self._connection.execute("set enable_progress_bar = false")  # it writes to stdout
-        self.columns = {
+    path = path.resolve()  # of one published version, whatever is published meanwhile
+    with opened(path, MEMORY_LIMIT) as connection:
+        columns = {
             name: Column(name, data_type)
-            for name, data_type in self._connection.execute(
+            for name, data_type in connection.execute(
                 "select column_name, data_type from duckdb_columns() where table_name = ? "
                 "and database_name = current_database() order by column_index",
                 [TABLE],
             ).fetchall()
         }
-        if not self.columns:
-            self._connection.close()
+        if not columns:
             raise UsageError(f"{path} holds no table {TABLE}; build it with perp build")
+        yield Source(path, columns, connection)
 
-    def __enter__(self) -> Source:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._connection.close()
+@dataclass(frozen=True)
+class Source:
+    """The wide table of a DuckDB file that is open: its columns by name."""
+
+    path: Path
+    columns: dict[str, Column]
+    connection: duckdb.DuckDBPyConnection
 
     def select(self, wish: Wish, *, numbers_only: bool, first: Sequence[str] = ()) -> Selection:
         """Check a wish against the table.
@@ -217,7 +202,7 @@ class Source:
             return
         if not symbols:
             raise UsageError("--symbols is empty; leave it out for all")
-        rows = self._connection.execute("select distinct symbol from final_dataset").fetchall()
+        rows = self.connection.execute("select distinct symbol from final_dataset").fetchall()
         known = {symbol for (symbol,) in rows}
         for symbol in symbols:
             if symbol not in known:
@@ -229,9 +214,9 @@ class Source:
         columns = f"symbol, min(hour_ts) as first_hour, max(hour_ts), {kept}"
         grouped = "group by symbol, listing_segment order by symbol, first_hour"
         query = f"select {columns} from {TABLE} {where} {grouped}"  # noqa: S608 (names are checked)
-        found = self._connection.execute(query, parameters).fetchall()
+        found = self.connection.execute(query, parameters).fetchall()
         if not found:
-            held = self._connection.execute(
+            held = self.connection.execute(
                 "select min(hour_ts), max(hour_ts) from final_dataset"
             ).fetchone()
             raise UsageError(
@@ -266,16 +251,13 @@ class Source:
 
     def arrow(self, query: str, parameters: Sequence[Any]) -> pa.Table:
         """Rows of a query, of the types that the table has."""
-        with _in_our_words():
-            return self._connection.sql(query, params=parameters).to_arrow_table()
+        return self.connection.sql(query, params=parameters).to_arrow_table()
 
     def copy_csv(self, query: str, parameters: Sequence[Any], path: Path) -> None:
         """Write the rows of a query to a CSV file, by DuckDB itself."""
-        literal = str(path).replace("'", "''")
-        with _in_our_words():
-            self._connection.execute(
-                f"copy ({query}) to '{literal}' (format csv, header)", parameters
-            )
+        self.connection.execute(
+            f"copy ({query}) to {literal(str(path))} (format csv, header)", parameters
+        )
 
     def numbers(
         self,
@@ -293,29 +275,8 @@ class Source:
         )
         columns = ", ".join(["symbol", "hour_ts", *floats])
         query, parameters = self.query(selection, columns, symbols, hours)
-        with _in_our_words():
-            result = self._connection.execute(query, parameters).fetchnumpy()
+        result = self.connection.execute(query, parameters).fetchnumpy()
         return {name: np.asarray(values) for name, values in result.items()}
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Turn what DuckDB says of Ctrl-C and of too little memory into what the command expects."""
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise PerpError(
-            f"DuckDB needs more than its {MEMORY_LIMIT}: {error}; choose fewer --columns"
-        ) from error
-    except RuntimeError as error:
-        if "interrupted" not in str(error):
-            raise
-        raise KeyboardInterrupt from None
-
-
-def quoted(name: str) -> str:
-    """A column's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _where(

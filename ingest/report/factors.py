@@ -12,8 +12,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from ingest.report.dictionary import described
-from ingest.report.reader import Reader, Section, moment, quoted, short, table
+from ingest.dictionary import FAMILIES, dictionary
+from ingest.report.reader import Reader, Section, moment, short, table
+from ingest.warehouse import quoted
 
 SAMPLED_HOURS = 12_000  # per sample; by chance alone drift is then about 0.002
 RECENT = timedelta(days=30)
@@ -74,7 +75,7 @@ def factor_health(reader: Reader, tick: Callable[[], None]) -> Section:
     )[0]
     one_of = [math.ceil(n / SAMPLED_HOURS) for n in (hours, recent_hours)]
     columns = reader.columns["final_dataset"]
-    meanings = described(reader)
+    meanings = _meanings(reader)
     cells = []
     for names in _batches(list(columns)):
         numbers = [n for n in names if _is_number(columns[n])]
@@ -92,6 +93,24 @@ def factor_health(reader: Reader, tick: Callable[[], None]) -> Section:
         "recent_from": moment(recent_from),
         "one_of": one_of,
     }
+
+
+def _meanings(reader: Reader) -> dict[str, tuple[str, str]]:
+    """Family and meaning of each column, the warehouse's own comment first."""
+    texts = {}
+    for name, entry in dictionary().items():
+        mart = FAMILIES[entry.family][0].removeprefix("hourly_") if entry.family else "keys"
+        family = f"{entry.family or ''} {mart.replace('_', ' ')}".strip()
+        texts[name] = family, entry.meaning or ""
+    for column, comment in reader.connection.execute(
+        """
+        select column_name, comment from duckdb_columns()
+        where table_name = 'final_dataset' and comment is not null
+            and database_name = current_database()
+        """
+    ).fetchall():
+        texts[column] = texts.get(column, ("", ""))[0], comment
+    return texts
 
 
 def n_batches(reader: Reader) -> int:

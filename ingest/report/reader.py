@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from ingest.errors import PerpError, UsageError
+from ingest.warehouse import memory_limit, opened
 
 Section = dict[str, Any]  # what a section hands to the page: JSON
 _DIGITS = 6
@@ -56,26 +55,8 @@ class Reader:
 
 @contextmanager
 def open_warehouse(path: Path, start: datetime, end: datetime) -> Iterator[Reader]:
-    """Open a warehouse to read from it.
-
-    Raises UsageError if there is none, PerpError if another process writes to it.
-    """
-    if not path.is_file():
-        raise UsageError(f"there is no warehouse {path}; build one with: perp build")
-    try:
-        connection = duckdb.connect(
-            str(path),
-            read_only=True,
-            config={"memory_limit": os.environ.get("PERP_MEMORY_LIMIT", "6GB")},
-        )
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise PerpError(
-                f"{path} is being written by another process; wait until its build has ended, or "
-                "read the published file"
-            ) from error
-        raise PerpError(f"{path} is not a DuckDB file: {_first_line(error)}") from error
-    with connection:
+    """Open a warehouse, to report what it holds of [start, end); raises what ``opened`` raises."""
+    with opened(path, memory_limit()) as connection:
         connection.execute("set variable from_ts = cast(? as timestamp)", [start])
         connection.execute("set variable to_ts = cast(? as timestamp)", [end])
         columns: dict[str, dict[str, str]] = {}
@@ -88,23 +69,7 @@ def open_warehouse(path: Path, start: datetime, end: datetime) -> Iterator[Reade
             """
         ).fetchall():
             columns.setdefault(table, {})[column] = kind
-        try:
-            yield Reader(connection, columns, start, end)
-        except duckdb.Error as error:
-            raise PerpError(f"{path} cannot be read: {_first_line(error)}") from error
-        except RuntimeError as error:  # what DuckDB makes of Ctrl-C during a query
-            if "interrupted" in str(error):
-                raise KeyboardInterrupt from error
-            raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+        yield Reader(connection, columns, start, end)
 
 
 def short(value: float | None) -> float | None:

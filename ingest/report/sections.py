@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from ingest.report.reader import Reader, Section, moment, quoted, short, table
+from ingest.report.reader import Reader, Section, moment, short, table
+from ingest.warehouse import quoted
 
 UNLISTED = ("before_listing", "after_delisting")
 REASONS = (*UNLISTED, "absent_upstream", "not_ingested", "quarantined", "failed")

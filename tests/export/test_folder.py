@@ -15,7 +15,7 @@ from ingest.errors import PerpError, UsageError
 from ingest.export import formats
 from ingest.export.folder import replacing
 from ingest.export.run import export
-from ingest.export.source import Selection, Source, Wish
+from ingest.export.source import Selection, Wish, open_source
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -141,7 +141,7 @@ def test_killed_export_leaves_the_one_before(tmp_path: Path, step: str) -> None:
 
 def test_memory_is_that_of_a_block(small: Path) -> None:
     """Symbols are read together only as far as a block holds them."""
-    with Source(small) as source:
+    with open_source(small) as source:
         selection = source.select(Wish(), numbers_only=True)
     assert [len(g) for g in selection.groups()] == [5]
     many = [

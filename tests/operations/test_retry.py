@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from ingest.failures import failures
+from ingest.lake import Lake, LandingLog, LandingRecord
 from ingest.retry import retry, to_retry
 from ingest.run import Options, ingest_archive
 from ingest.sandbox import server as faults
@@ -167,6 +169,15 @@ def test_what_cannot_be_tried_is_said(tmp_path, perp: Perp):
     assert "is no lake; start with: perp ingest archive" in err
     code, _, err = perp("retry", "--lake", tmp_path, "--datasets", "nonsense")
     assert code == 2
+
+
+def test_a_dataset_of_another_version_is_a_message(lake: Lake, perp: Perp):
+    with contextlib.closing(LandingLog(lake.log_folder, "vision")) as log:
+        log.append(LandingRecord("vision", "klines_1s", "BTCUSDT", "2024-01", "failed"))
+    code, _, err = perp("status", "--failed", PERP_LAKE=lake.root)
+    assert code == 1
+    assert "names the dataset klines_1s (BTCUSDT 2024-01), which this version of perp" in err
+    assert "Traceback" not in err
 
 
 def test_ticks_and_what_is_made_with_them_are_one_partition(archive: Archive):

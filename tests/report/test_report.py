@@ -5,11 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import signal
-import subprocess
-import sys
-import threading
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,6 @@ from ingest.cli import cli
 from ingest.errors import PerpError, UsageError
 from ingest.report import Choice, Outcome, write_report
 from ingest.report.factors import stability_index
-from ingest.report.reader import open_warehouse
 from tests.browser import Page, Tab, open_page, visit
 from tests.conftest import Warehouse
 from tests.report.made import make_empty, make_warehouse
@@ -426,29 +420,3 @@ def test_what_cannot_be_done_is_said_and_the_old_page_stays(tmp_path: Path) -> N
     assert run("--start", "2024-02-01", "--end", "2024-01-01").exit_code == 1
     assert target.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "text.duckdb", "w.duckdb"]
-
-
-def test_ctrl_c_during_a_query_is_an_interruption(tmp_path: Path) -> None:
-    warehouse = make_empty(tmp_path / "w.duckdb")
-
-    def ask_something_long() -> None:
-        with open_warehouse(warehouse, datetime(2024, 1, 1), datetime(2025, 1, 1)) as reader:
-            threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
-            reader.rows(
-                "select sum(sin(a.range + b.range)) from range(1000000) a, range(1000000) b"
-            )
-
-    with pytest.raises(KeyboardInterrupt):
-        ask_something_long()
-
-
-def test_a_warehouse_that_is_being_written_is_not_read(tmp_path: Path) -> None:
-    warehouse = make_empty(tmp_path / "w.duckdb")
-    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
-    command = [sys.executable, "-c", script, str(warehouse)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
-        assert writer.stdout
-        writer.stdout.readline()
-        with pytest.raises(PerpError, match="being written by another process"):
-            write_report(warehouse, tmp_path / "report.html", Choice())
-        writer.communicate(b"\n")

@@ -1,0 +1,95 @@
+"""The warehouse file, for those who read it: opened read-only, its errors in our words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from ingest.errors import PerpError, UsageError
+
+
+def memory_limit() -> str:
+    """How much DuckDB may take: ``PERP_MEMORY_LIMIT``, as for dbt."""
+    return os.environ.get("PERP_MEMORY_LIMIT", "6GB")
+
+
+@contextmanager
+def opened(path: Path, limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a warehouse, or a published one, to read from it.
+
+    Args:
+        limit: of DuckDB's memory.
+
+    Raises UsageError if there is none; PerpError if it cannot be read, if another process writes
+    to it, or if a query needs more memory; KeyboardInterrupt on Ctrl-C during a query.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no warehouse {path}; build one with: perp build")
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config={"memory_limit": limit})
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise PerpError(
+                f"{path} is being written by another process; wait until its build has ended, or "
+                "read the published file"
+            ) from error
+        raise PerpError(f"{path} is not a DuckDB file: {first_line(error)}") from error
+    with connection, _in_our_words(path, limit):
+        connection.execute("set enable_progress_bar = false")  # it writes to stdout
+        yield connection
+
+
+@contextmanager
+def _in_our_words(path: Path, limit: str) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise PerpError(
+            f"{path} cannot be read with {limit} of memory: {first_line(error)}; choose fewer "
+            "columns or symbols"
+        ) from error
+    except duckdb.Error as error:
+        raise PerpError(f"{path} cannot be read: {first_line(error)}") from error
+    except RuntimeError as error:  # what DuckDB makes of Ctrl-C during a query
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from error
+
+
+def attach(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> str:
+    """Attach a warehouse read-only; returns its name, under which its views find each other.
+
+    Raises UsageError if there is none, or if another process is writing it.
+    """
+    if not warehouse.exists():
+        raise UsageError(f"there is no warehouse {warehouse}; build one with: perp build")
+    name = warehouse.stem
+    try:
+        connection.execute(f"attach {literal(str(warehouse))} as {quoted(name)} (read_only)")
+    except duckdb.IOException as error:
+        if "lock" not in str(error):
+            raise
+        raise UsageError(
+            f"another process is writing the warehouse {warehouse}; wait for it to end, then run "
+            f"this command again ({first_line(error)})"
+        ) from error
+    return name
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def first_line(error: Exception) -> str:
+    """What DuckDB says, without its advice."""
+    return str(error).splitlines()[0]

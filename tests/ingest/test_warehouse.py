@@ -1,0 +1,80 @@
+"""A warehouse is opened to be read, and what goes wrong is said."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ingest.errors import PerpError, UsageError
+from ingest.warehouse import opened
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    """A file with a table of one row."""
+    path = tmp_path / "w.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table t as select 1 as x")
+    return path
+
+
+def ask(path: Path, query: str) -> object:
+    with opened(path, "1GB") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_it_is_read_and_stays_as_it_is(warehouse: Path):
+    assert ask(warehouse, "select x from t") == [(1,)]
+    with pytest.raises(PerpError, match="read-only"):
+        ask(warehouse, "insert into t values (2)")
+
+
+def test_what_is_not_there_or_no_warehouse(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"there is no warehouse .* perp build"):
+        ask(tmp_path / "none.duckdb", "select 1")
+    (tmp_path / "text.duckdb").write_text("this is no database" * 1000)
+    with pytest.raises(PerpError, match="is not a DuckDB file"):
+        ask(tmp_path / "text.duckdb", "select 1")
+
+
+def test_a_warehouse_that_is_being_written_is_not_read(warehouse: Path):
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
+    command = [sys.executable, "-c", script, str(warehouse)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        writer.stdout.readline()
+        with pytest.raises(PerpError, match="being written by another process"):
+            ask(warehouse, "select 1")
+        writer.communicate(b"\n")
+
+
+def test_ctrl_c_during_a_query_is_an_interruption(warehouse: Path):
+    def ask_something_long() -> None:
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        ask(warehouse, "select sum(sin(a.range + b.range)) from range(1000000) a, range(1000000) b")
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_something_long()
+
+
+def test_an_error_of_ours_is_not_taken_for_an_interruption(warehouse: Path):
+    with pytest.raises(RuntimeError, match="something else"), opened(warehouse, "1GB"):
+        raise RuntimeError("something else")
+
+
+def test_too_little_memory_is_said(warehouse: Path):
+    query = "select count(*) from (select x from range(50000000) as t (x) order by hash(x))"
+    with pytest.raises(PerpError, match=r"cannot be read with 20MB of memory.*choose fewer"):
+        sort_without_disk(warehouse, query)
+
+
+def sort_without_disk(path: Path, query: str) -> None:
+    with opened(path, "20MB") as connection:
+        connection.execute("set temp_directory = ''")
+        connection.execute(query)

@@ -25,7 +25,7 @@ from ingest.config import Config, origin
 from ingest.datasets import MARKET, METRICS_START_LABELS_FROM
 from ingest.errors import PerpError
 from ingest.lake import Claims, FileRecord, Key, Lake, LandingLog, LandingRecord, LandingState
-from ingest.merge import Span, clip, from_log, merge_into, to_log, union_spans, without
+from ingest.merge import merge_into
 from ingest.names import month_bounds, months, unknown_symbol
 from ingest.progress import Progress
 from ingest.run import Summary, each, each_claimed, writing
@@ -40,6 +40,7 @@ from ingest.sources.binance_api import (
     premium_index_table,
 )
 from ingest.sources.downloads import Failed, Retry
+from ingest.spans import Span, clip, from_log, to_log, union_spans, without
 
 SOURCE = "api"
 SNAPSHOTS = ("exchange_info", "funding_info", "premium_index", "open_interest")

@@ -23,10 +23,10 @@ from ingest.datasets import IMPORT
 from ingest.errors import UsageError
 from ingest.events import EventPartitions
 from ingest.lake import FileRecord, Lake
-from ingest.merge import Span, to_log, union_spans
 from ingest.progress import Progress
 from ingest.run import writing
 from ingest.sources.force_order import Malformed, Row, number, order_row
+from ingest.spans import Span, to_log, union_spans
 
 SOURCE = "import"
 DATASET = IMPORT["liquidations"]

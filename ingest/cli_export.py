@@ -14,7 +14,6 @@ import click
 from ingest.cli_options import complain, split
 from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import UsageError
-from ingest.export.run import export
 from ingest.export.source import MASKS, Wish
 from ingest.names import check_symbol
 from ingest.progress import size
@@ -109,6 +108,8 @@ def _export(
     warehouse: Path | None,
     as_json: bool,
 ) -> int:
+    from ingest.export.run import export  # its libraries take long to import
+
     if start and end and start > end:
         raise UsageError(f"--end {end:%Y-%m-%d} is before --start {start:%Y-%m-%d}; swap them")
     names = split(symbols)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ingest.captures import ImportSummary, import_captures
 from ingest.cli_options import complain, located, split
 from ingest.config import Config
 from ingest.datasets import API, TARDIS, VISION, Dataset, own_files
@@ -21,13 +21,14 @@ from ingest.names import check_symbol, unknown_symbol
 from ingest.partition import utc_today
 from ingest.plan import Plan
 from ingest.progress import duration, size
-from ingest.record import RecordingSummary, RecordOptions, record_liquidations
 from ingest.run import Options, Summary, ingest_archive, known_symbols
 from ingest.sources.downloads import Failed, NotFound, Retry
-from ingest.sources.liquidation_stream import StreamOptions
 from ingest.sources.vision import VisionArchive
-from ingest.tardis import ingest_tardis
 from ingest.universe import default_symbols
+
+if TYPE_CHECKING:
+    from ingest.captures import ImportSummary
+    from ingest.record import RecordingSummary
 
 FIRST_DAY = date(2019, 9, 1)  # the market opened in September 2019
 
@@ -275,6 +276,8 @@ def tardis(
     variable TARDIS_API_KEY. Files that you have already are landed with --path: those that the
     vendor's clients save, or the folders of its server.
     """
+    from ingest.tardis import ingest_tardis  # what merges rows takes a third of a second to import
+
     first, last = _days(start, end)
     names = split(symbols)
     if names == []:
@@ -394,6 +397,9 @@ def liquidations(
     perp ingest liquidations                     records the whole market
     perp ingest liquidations --import PATH...    imports CSV files and folders of them
     """
+    from ingest.record import RecordOptions, record_liquidations
+    from ingest.sources.liquidation_stream import StreamOptions
+
     if importing != bool(paths):
         raise UsageError("to import captures, write --import and name files or folders")
     if importing:
@@ -419,6 +425,8 @@ def _import(
     max_silence: float,
     as_json: bool,
 ) -> int:
+    from ingest.captures import import_captures
+
     recorded = None
     if start or end:
         if not (start and end):

@@ -12,7 +12,6 @@ from ingest.config import Config
 from ingest.errors import UsageError
 from ingest.names import check_symbol
 from ingest.progress import duration, size
-from ingest.report import Choice, write_report
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -48,6 +47,8 @@ def report(
     published: Path | None,
 ) -> int:
     """Write what the warehouse holds and lacks as one HTML page that opens offline."""
+    from ingest.report import Choice, write_report  # its libraries take long to import
+
     choice = Choice(check_symbol(symbol) if symbol else None, _day(start), _day(end))
     if choice.start and choice.end and choice.start > choice.end:
         raise UsageError(f"--end {choice.end} is before --start {choice.start}; swap them")

@@ -14,7 +14,8 @@ import pyarrow as pa
 from ingest.datasets import MARKET, Dataset
 from ingest.decode import time_span
 from ingest.lake import Claims, FileRecord, Key, Lake, LandingLog, LandingRecord, LandingState
-from ingest.merge import Span, by_month, from_log, merge_into, months_of, to_log, union_spans
+from ingest.merge import merge_into, months_of
+from ingest.spans import Span, by_month, from_log, to_log, union_spans
 
 _LOOK_AGAIN_SECONDS = 0.05
 

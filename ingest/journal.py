@@ -24,8 +24,8 @@ import pyarrow as pa
 
 from ingest.datasets import Dataset
 from ingest.lake import fsync_folder, temporary
-from ingest.merge import Span
 from ingest.sources.force_order import Row
+from ingest.spans import Span
 
 
 class Journal:

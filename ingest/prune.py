@@ -19,9 +19,9 @@ from urllib.parse import unquote, urlsplit
 from ingest import runlog
 from ingest.datasets import SOURCES
 from ingest.lake import Key, Lake, LandingRecord
-from ingest.merge import from_log, without
 from ingest.names import days, decode_symbol
 from ingest.sources.tardis import day_file
+from ingest.spans import from_log, without
 from ingest.verify import dead_temporaries, partition_key
 
 _SCRATCH = re.compile(r"sort-\d+$")

@@ -19,11 +19,11 @@ from ingest.datasets import STREAM
 from ingest.events import Added, EventPartitions
 from ingest.journal import Journal, abandoned, read_journal, remove
 from ingest.lake import FileRecord, Lake
-from ingest.merge import Span, to_log, union_spans
 from ingest.progress import StatusLine, duration
 from ingest.run import writing
 from ingest.sources.force_order import Row
 from ingest.sources.liquidation_stream import LiquidationStream, StreamOptions
+from ingest.spans import Span, to_log, union_spans
 
 SOURCE = "stream"
 DATASET = STREAM["liquidations"]

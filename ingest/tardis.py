@@ -40,7 +40,6 @@ from ingest.lake import (
     move_file,
     write_atomic,
 )
-from ingest.merge import Span, to_log, union_spans
 from ingest.partition import rows_between, write_in_pieces
 from ingest.progress import Progress
 from ingest.run import Options, Summary, clear, each, each_claimed, writing
@@ -58,6 +57,7 @@ from ingest.sources.tardis import (
     lake_symbol,
     local_files,
 )
+from ingest.spans import Span, to_log, union_spans
 from ingest.tardis_csv import decode_day
 from ingest.universe import default_symbols
 

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -77,15 +76,6 @@ class Ticks(NamedTuple):
     def where(self, rows: Bools | Ints | slice) -> Ticks:
         """Some of the rows."""
         return Ticks._make(column[rows] for column in self)
-
-
-_CSV_TYPES = dict(
-    zip(
-        Ticks._fields,
-        (pl.Int64, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Int64, pl.Boolean),
-        strict=True,
-    )
-)
 
 
 class _Disorder(Exception):
@@ -258,8 +248,12 @@ def _read(member: CsvMember, tally: FileRecord) -> Iterator[Ticks]:
 
 def _parse(piece: bytes, rows_before: int) -> list[npt.NDArray[Any]]:
     """The seven columns of whole CSV lines."""
+    import polars as pl  # takes a third of a second; most files hold no ticks
+
+    types = (pl.Int64, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Int64, pl.Boolean)
+    schema = dict(zip(Ticks._fields, types, strict=True))
     try:
-        frame = pl.read_csv(piece, schema=_CSV_TYPES, has_header=False, quote_char=None)
+        frame = pl.read_csv(piece, schema=schema, has_header=False, quote_char=None)
     except pl.exceptions.PolarsError as error:
         raise Quarantine(f"unreadable CSV after row {rows_before:,}: {error}") from error
     for column in frame:

@@ -21,8 +21,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from ingest.config import is_loopback
-from ingest.merge import Span
 from ingest.sources.force_order import Malformed, Row, parse_message
+from ingest.spans import Span
 
 PATH = "/market/stream?streams=!forceOrder@arr"
 _TICK_SECONDS = 0.1

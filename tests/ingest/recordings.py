@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from ingest.config import Config
 from ingest.datasets import SOURCES
 from ingest.lake import Lake, LandingRecord
-from ingest.merge import Span, from_log, union_spans
 from ingest.sandbox.stream import Message, StreamServer, force_order
+from ingest.spans import Span, from_log, union_spans
 
 FIRST = 1_735_689_600_000  # 2025-01-01
 

@@ -18,8 +18,8 @@ from ingest.api import Holdings, pages, plan
 from ingest.config import PROJECT_ROOT
 from ingest.datasets import METRICS_START_LABELS_FROM, VISION
 from ingest.lake import Lake, LandingLog
-from ingest.merge import by_month, clip, from_log, to_log, union_spans, without
 from ingest.sources.binance_api import ENDPOINTS, Limiter
+from ingest.spans import by_month, clip, from_log, to_log, union_spans, without
 from tests.lakes import land_partition, minute_bars
 
 DAY = datetime(2024, 3, 11)

@@ -24,7 +24,6 @@ from ingest.config import Config
 from ingest.datasets import API, MARKET
 from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
-from ingest.merge import from_log
 from ingest.sandbox import rest
 from ingest.sandbox.market import epoch_ms
 from ingest.sandbox.rest import RestServer
@@ -32,6 +31,7 @@ from ingest.sandbox.scenario import live_markets
 from ingest.sandbox.server import reset, short_body, status
 from ingest.sources.binance_api import ENDPOINTS, BinanceApi, Limits
 from ingest.sources.downloads import Failed, Retry
+from ingest.spans import from_log
 
 NOW = datetime(2024, 3, 11, 6, 0, 30)
 SYMBOLS = ["BTCUSDT", "AVAXUSDT"]

@@ -13,7 +13,7 @@ import pytest
 
 from ingest.datasets import SOURCES, Dataset
 from ingest.lake import Lake, write_parquet
-from ingest.merge import clip, from_log, to_log
+from ingest.spans import clip, from_log, to_log
 from tests.build import dbt, read
 from tests.conftest import Warehouse
 from tests.reference import compare

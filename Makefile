@@ -4,15 +4,20 @@ INSTALLED := .venv/.installed
 QLIB := .venv-qlib
 QLIB_LOCKS := tests/export/requirements-qlib.txt tests/export/requirements-pyqlib.txt
 
-.PHONY: install warehouse test style lint columns docs qlib clean
+.PHONY: install warehouse test test-all style lint columns docs qlib clean
 
 install: $(INSTALLED)  ## the commands, in .venv/bin
 
 warehouse: $(INSTALLED)  ## build everything on the sandbox exchange, offline
 	$(BIN)/perp sandbox warehouse
 
-test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test: $(INSTALLED)  ## every test, but properties that are tried at many places at a few of them only
+	$(PYTEST) -m 'not deep'
+
+test-all: $(INSTALLED)  ## at all of them
+	$(PYTEST)
 
 style: $(INSTALLED)  ## what can be said of the Python in seconds
 	$(BIN)/ruff check .

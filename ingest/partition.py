@@ -36,7 +36,7 @@ from ingest.lake import (
     write_parquet,
 )
 from ingest.names import days, month_bounds
-from ingest.progress import report
+from ingest.worker import report
 
 LEADER, SIZES, TAPE = "agg_trades_1m", "agg_trade_sizes_1h", "agg_trades"
 _RESULT = b"perp"

@@ -1,18 +1,12 @@
-"""Progress of long work on stderr: live lines in a terminal, plain lines otherwise.
-
-Worker processes report through a pipe: a message is one small write, which a killed worker cannot
-leave half done, and no lock that it could take with it.
-"""
+"""Progress of long work on stderr: live lines in a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -21,53 +15,10 @@ from rich.live import Live
 from rich.text import Text
 
 from ingest import runlog
+from ingest.worker import Work
 
 _PLAIN_EVERY_SECONDS = 5.0
 _STATUS_EVERY_SECONDS = 60.0
-_REPORT_EVERY_SECONDS = 0.25
-
-
-@dataclass
-class _Work:
-    """What a worker is doing: bytes of a zip and rows, read so far."""
-
-    pid: int
-    name: str
-    total: int
-    bytes: int
-    rows: int
-    seconds: float
-
-
-@dataclass
-class _Reporter:
-    """The sending end in a worker process."""
-
-    pipe: Connection | None = None
-    name: str = ""
-    started: float = 0.0
-    sent: float = 0.0
-
-
-_reporter = _Reporter()
-
-
-def report_to(pipe: Connection) -> None:
-    """Have this process report to the owner of the pipe's other end."""
-    _reporter.pipe = pipe
-
-
-def report(name: str, total: int, done: int, rows: int) -> None:
-    """Say how far the file ``name`` of ``total`` bytes has been read; most calls say nothing."""
-    now = time.monotonic()
-    if name != _reporter.name:  # a rate needs a second look
-        _reporter.name, _reporter.started, _reporter.sent = name, now, now
-        return
-    if _reporter.pipe is None or now - _reporter.sent < _REPORT_EVERY_SECONDS:
-        return
-    _reporter.sent = now
-    work = _Work(os.getpid(), name[:200], total, done, rows, now - _reporter.started)
-    _reporter.pipe.send_bytes(pickle.dumps(work))
 
 
 class Progress:
@@ -85,7 +36,7 @@ class Progress:
         self.label, self.total, self.unit, self.weight = label, total, unit, weight
         self.done = self.files = self.bytes = self.rows = 0
         self._weight_done = 0
-        self._workers: dict[int, _Work] = {}
+        self._workers: dict[int, Work] = {}
         self._started = self._shown = time.monotonic()
         self._live = (
             Live(console=Console(stderr=True), get_renderable=self._text, refresh_per_second=4)

@@ -9,15 +9,12 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -38,9 +35,10 @@ from ingest.lake import (
 from ingest.names import days
 from ingest.partition import DecodeResult, assemble, decode_file, decoded_before
 from ingest.plan import Plan, Planner, Task, Upstream
-from ingest.progress import Progress, report_to
+from ingest.progress import Progress
 from ingest.sources.downloads import Failed, NotFound, Retry, discard_part
 from ingest.sources.vision import ChecksumMismatch, RemoteFile, VisionArchive
+from ingest.worker import begin
 
 SOURCE = "vision"
 T = TypeVar("T")
@@ -303,9 +301,7 @@ class _Workers:
         context = multiprocessing.get_context("spawn")
         receiving, self._sending = context.Pipe(duplex=False)
         self._progress.listen(receiving)
-        self._pool = ProcessPoolExecutor(
-            self._count, context, _init_worker, (os.getpid(), self._sending)
-        )
+        self._pool = ProcessPoolExecutor(self._count, context, begin, (os.getpid(), self._sending))
 
     async def call(self, job: Callable[..., T], *arguments: object) -> T:
         """Run a job in a process. It may be run again from the start, so it must be repeatable.
@@ -577,21 +573,3 @@ def nothing_new(record: LandingRecord, previous: LandingRecord | None) -> Landin
         ):  # fmt: skip
             setattr(record, name, getattr(previous, name))
     return record
-
-
-def _init_worker(parent: int, progress: Connection) -> None:
-    """Report to the parent, and end with it."""
-    report_to(progress)
-    end_with(parent)
-
-
-def end_with(parent: int) -> None:
-    """Have this process leave Ctrl-C to its parent, and end when that is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -18,7 +18,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -160,6 +159,8 @@ def _sorted_by_id(
     member: CsvMember, tally: FileRecord, layers: _Accumulator, scratch: Path
 ) -> Iterator[Ticks]:
     """The tape in the order of ids, duplicates counted and left out; sorted on disk if need be."""
+    import duckdb  # most files are in order
+
     scratch.mkdir(parents=True, exist_ok=True)
     names = [*Ticks._fields, "position"]
     schema = pa.schema([*zip(Ticks._fields, _TYPES, strict=True), ("position", pa.int64())])

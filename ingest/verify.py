@@ -35,7 +35,7 @@ from ingest.lake import (
 )
 from ingest.names import decode_symbol
 from ingest.progress import Progress
-from ingest.run import end_with
+from ingest.worker import end_with
 
 _CHUNK = 250
 _CHUNKS_WAITING = 4  # per process

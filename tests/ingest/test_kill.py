@@ -70,9 +70,14 @@ POINTS: dict[str, Callable[[Archive, Path], bool]] = {
     "after one log line": lambda a, lake: lines(lake) >= 1,
     "after many log lines": lambda a, lake: lines(lake) >= 9,
 }
+SOME = ("in a download", "between decoding and commit", "between commit and log")
+OTHERS = tuple(point for point in POINTS if point not in SOME)
 
 
-def test_killed_anywhere_it_resumes_to_the_same_lake(archive: Archive, tmp_path: Path):
+@pytest.mark.parametrize("points", [SOME, pytest.param(OTHERS, marks=pytest.mark.deep)])
+def test_killed_anywhere_it_resumes_to_the_same_lake(
+    archive: Archive, tmp_path: Path, points: tuple[str, ...]
+):
     fill(archive)
     args, env = command(archive, tmp_path / "reference")
     subprocess.run(args, env=env, check=True, capture_output=True)
@@ -83,8 +88,8 @@ def test_killed_anywhere_it_resumes_to_the_same_lake(archive: Archive, tmp_path:
         archive.server.always[path.relative_to(archive.root).as_posix()] = faults.trickle(
             200_000, 0.002
         )
-    for point, reached in POINTS.items():
-        lake = tmp_path / point.replace(" ", "_")
+    for point in points:
+        reached, lake = POINTS[point], tmp_path / point.replace(" ", "_")
         archive.server.requests.clear()
         args, env = command(archive, lake)
         process = subprocess.Popen(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -169,7 +169,7 @@ def test_exit_codes_and_messages(warehouse: Warehouse, tmp_path: Path):
     process = perp(warehouse.config, "publish")
     assert "1 errors" in process.communicate()[1]
     assert process.returncode == 2
-    with pytest.raises(UsageError, match="run: perp build"):
+    with pytest.raises(UsageError, match=r"there is no warehouse .*perp build"):
         publish(Config(tmp_path, tmp_path / "none.duckdb", "", "", published=tmp_path / "p"))
     with contextlib.closing(duckdb.connect(str(tmp_path / "bare.duckdb"))):
         pass
@@ -193,7 +193,6 @@ def test_a_build_is_published_once(warehouse: Warehouse):
     first = publish(warehouse.config)
     again = publish(warehouse.config)
     assert (again.is_new, again.version) == (False, first.version)
-    assert again.seconds < 1
     assert "nothing to publish" in again.text
     assert publish(warehouse.config, partition_by="symbol").is_new
     damaged = warehouse.current.resolve() / "warehouse.duckdb"

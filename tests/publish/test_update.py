@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -143,9 +142,8 @@ def test_it_brings_everything_up_to_now(exchange: Exchange):
 
 
 def test_a_second_run_does_nothing(exchange: Exchange):
-    lines, started = exchange.lines(), time.monotonic()
+    lines = exchange.lines()
     steps = exchange.update()
-    assert time.monotonic() - started < 10
     assert exchange.lines() == lines
     assert {r.path for r in exchange.api.requests} == {"fapi/v1/time", "fapi/v1/exchangeInfo"}
     assert not any(r.path.endswith(".zip") for r in exchange.archive.server.requests)

@@ -19,6 +19,7 @@ def test_the_sandbox_builds_from_nothing(sandbox: Warehouse):
     assert len(sandbox.read("final_dataset")) > 20_000
 
 
+@pytest.mark.deep
 def test_a_second_run_lands_nothing_and_ends_the_same(
     sandbox: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -17,9 +17,10 @@ import duckdb
 import pytest
 import yaml
 
-from ingest.builds import Build, attach, publishable
+from ingest.builds import Build, publishable
 from ingest.config import PROJECT_ROOT
 from ingest.errors import UsageError
+from ingest.warehouse import attach
 
 FILES = {
     "models/a.sql": "select 1 as id",

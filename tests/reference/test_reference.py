@@ -615,6 +615,7 @@ def until(inputs: Tables, end: pd.Timestamp) -> Tables:
     return {k: v[v[stamps.get(k, "open_time")] < end] for k, v in inputs.items()}
 
 
+@pytest.mark.deep
 def test_later_data_change_no_earlier_row() -> None:
     inputs = market(symbols=11, hours=420)
     full = build(inputs, families=ALL)

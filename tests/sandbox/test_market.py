@@ -107,6 +107,7 @@ def test_liquidations_come_when_the_price_moves(market: Market):
     assert len(np.unique(orders.times // 1000)) < len(orders.times), "several in one second"
 
 
+@pytest.mark.deep
 def test_the_archive_is_deterministic_and_reused(archive: Path, tmp_path: Path):
     assert build_archive(archive).reused
     build_archive(tmp_path / "again")

@@ -166,7 +166,20 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
             )
             assert bool(differences) != same, (symbol, differences)
 
-    # Sizes of trades rebuild the month that looks back at them too.
+    full = tmp_path / "full/w.duckdb"
+    full.parent.mkdir()
+    run(lake, full)
+    check_same(warehouse, full)
+
+
+@pytest.mark.deep
+def test_sizes_of_trades_that_come_late_rebuild_the_month_that_looks_back_too(
+    grown: tuple[Path, Path], tmp_path: Path
+):
+    lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
+    shutil.copytree(grown[0], lake)
+    shutil.copy(grown[1], warehouse)
+    only = ("--select", "+hourly_order_flow")
     path = Lake(lake).partition(VISION["agg_trade_sizes_1h"], "BTCUSDT", "2024-01")
     sizes = duckdb.sql(
         f"""select hour_ts, side, list_transform(bin, lambda b: b + 7) as bin, n, quote
@@ -176,7 +189,7 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     land_partition(Lake(lake), log, "agg_trade_sizes_1h", "BTCUSDT", "2024-01", sizes)
     log.close()
 
-    assert run(lake, warehouse) == {
+    assert run(lake, warehouse, *only) == {
         "int_trade_sizes_daily": {"2024-01"},
         LOOKS_BACK: {"2024-01", "2024-02"},
     }
@@ -188,8 +201,8 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     assert after > before
     full = tmp_path / "full/w.duckdb"
     full.parent.mkdir()
-    run(lake, full)
-    check_same(warehouse, full)
+    run(lake, full, *only)
+    check_same(warehouse, full, {*OF_TICKS, "int_size_thresholds", "hourly_order_flow"})
 
 
 def test_another_threshold_rebuilds_every_month(grown: tuple[Path, Path], tmp_path: Path):
@@ -219,6 +232,7 @@ def test_a_build_that_broke_off_goes_on_where_it_stopped(grown: tuple[Path, Path
     check_same(grown[1], warehouse, {"int_minute_factors_hourly"})
 
 
+@pytest.mark.deep
 def test_full_refresh_builds_every_month_again(grown: tuple[Path, Path], tmp_path: Path):
     lake, warehouse = grown[0], tmp_path / "w.duckdb"
     shutil.copy(grown[1], warehouse)

@@ -33,7 +33,7 @@ from ingest.errors import PerpError, UsageError
 from ingest.lake import fsync_folder
 from ingest.names import encode_symbol, month_bounds
 from ingest.progress import Progress, duration, size
-from ingest.warehouse import attach, literal, memory_limit, quoted
+from ingest.warehouse import attach, interruptible, literal, memory_limit, quoted
 
 PartitionBy = Literal["symbol", "month"]
 
@@ -129,7 +129,8 @@ def publish(config: Config, *, keep: int = 3, partition_by: PartitionBy = "month
         versions.mkdir(parents=True, exist_ok=True)
         with _alone(root):
             _clean(root)
-            with contextlib.closing(duckdb.connect(":memory:", config=_settings())) as connection:
+            connection = duckdb.connect(":memory:", config=_settings())
+            with connection, interruptible(connection):
                 source = attach(connection, config.warehouse)
                 build = publishable(connection, source)
                 manifest = current_manifest(root)
@@ -483,13 +484,9 @@ def _alone(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _writing(root: Path) -> Iterator[None]:
-    """Turn what the disk objects to into errors that say what to do, and Ctrl-C into itself."""
+    """Turn what the disk objects to into errors that say what to do."""
     try:
         yield
-    except RuntimeError as error:  # DuckDB's word for Ctrl-C in the middle of a query
-        if "Query interrupted" in str(error):
-            raise KeyboardInterrupt from error
-        raise
     except (OSError, duckdb.Error) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         if full or "No space left" in str(error):

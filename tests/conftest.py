@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from ingest.sandbox.server import ArchiveServer
 from tests.build import NO_UNIT_TESTS, dbt, read
 from tests.mirror import lay_out_funding, lay_out_klines, lay_out_metrics, require_real_data
 from tests.tape import ticks_of_archive
+
+# A shell that starts the tests with & has Ctrl-C ignored, and the processes they start inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

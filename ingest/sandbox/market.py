@@ -294,7 +294,8 @@ def simulate(
     five = lots.reshape(-1, SAMPLE_RATE).sum(axis=1)
     five_buy = buy_lots.reshape(-1, SAMPLE_RATE).sum(axis=1)
     flow = 0.3 * np.tanh(normal("interest")[samples]) * five
-    interest = np.maximum(600 * contract.turnover / contract.price / lot + np.cumsum(flow), 1)
+    usual = 600 * contract.turnover / contract.price / lot
+    interest = np.maximum(usual + np.cumsum(flow), usual / 10)
     interest = np.rint(interest) * lot
     ratios = np.exp(
         0.25 * np.stack([decay(normal(f"ratio-{i}")[samples], 300) for i in range(3)], axis=1)

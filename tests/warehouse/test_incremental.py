@@ -202,7 +202,7 @@ def test_sizes_of_trades_that_come_late_rebuild_the_month_that_looks_back_too(
     full = tmp_path / "full/w.duckdb"
     full.parent.mkdir()
     run(lake, full, *only)
-    check_same(warehouse, full, {*OF_TICKS, "int_size_thresholds", "hourly_order_flow"})
+    check_same(warehouse, full, {LOOKS_BACK, "int_trade_sizes_daily", "hourly_order_flow"})
 
 
 def test_another_threshold_rebuilds_every_month(grown: tuple[Path, Path], tmp_path: Path):

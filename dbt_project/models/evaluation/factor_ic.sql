@@ -21,8 +21,8 @@ labels as (
     select * from {{ ref('forward_returns_hourly') }}
 ),
 
--- An hour becomes a row: a vector of labels for each horizon and one of values for each factor, all in
--- the same order of symbols. NaN stands for NULL, which a vector may not hold.
+-- An hour becomes a row: a vector of labels for each horizon and one of values for each factor, all
+-- in the same order of symbols. NaN stands for NULL, which a vector may not hold.
 panel as (
     select
         {% for hours in horizons %}
@@ -130,8 +130,8 @@ paired as (
     from kept
 ),
 
--- The ranks of the labels are 1, 2, 3 and so on, unless there are ties among them; those of the factor
--- stand, unless a value lacks its label. Else both are ranked anew.
+-- The ranks of the labels are 1, 2, 3 and so on, unless there are ties among them; those of the
+-- factor stand, unless a value lacks its label. Else both are ranked anew.
 correlated as (
     select
         {% for hours in horizons %}

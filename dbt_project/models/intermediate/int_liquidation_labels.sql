@@ -20,14 +20,14 @@ final as (
         liquidations.price,
         liquidations.average_price,
         liquidations.quantity,
-        liquidations.value,
         {% for lb in var('liq_lb') %}
         case
             when liquidations.value > thresholds.large_lb{{ lb }} then 'large'
             when liquidations.value <= thresholds.small_lb{{ lb }} then 'small'
             when thresholds.large_lb{{ lb }} is not null then 'med'
-        end as size_lb{{ lb }}{{ ',' if not loop.last }}
+        end as size_lb{{ lb }},
         {% endfor %}
+        liquidations.value
     from liquidations
     inner join thresholds
         on

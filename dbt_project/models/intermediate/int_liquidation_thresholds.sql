@@ -39,37 +39,32 @@ windowed as (
         symbol,
         listing_segment,
         ts,
-        is_hour,
         {% for lb in var('liq_lb') %}
-        count(value) over before_{{ lb }} as n_lb{{ lb }},
-        {{ pct('value', small) }} over before_{{ lb }} as small_lb{{ lb }},
-        {{ pct('value', large) }} over before_{{ lb }} as large_lb{{ lb }}
-        {{- ',' if not loop.last }}
-        {% endfor %}
-    from timeline
-    window
-        {% for lb in var('liq_lb') %}
-        before_{{ lb }} as (
+        {% set before %}
             partition by symbol, listing_segment
             order by ts nulls last
             range between interval '{{ lb }}' hour preceding
             and interval '1' microsecond preceding
-        ){{ ',' if not loop.last }}
+        {% endset %}
+        count(value) over ({{ before }}) as n_lb{{ lb }},
+        {{ pct('value', small) }} over ({{ before }}) as small_lb{{ lb }},
+        {{ pct('value', large) }} over ({{ before }}) as large_lb{{ lb }},
         {% endfor %}
+        is_hour
+    from timeline
 ),
 
 final as (
     select
         symbol,
         listing_segment,
-        ts as hour_ts,
         {% for lb in var('liq_lb') %}
         {% set enough = 'n_lb' ~ lb ~ ' >= ' ~ var('liq_min_events') %}
         cast(n_lb{{ lb }} as int) as n_lb{{ lb }},
         case when {{ enough }} then small_lb{{ lb }} end as small_lb{{ lb }},
-        case when {{ enough }} then large_lb{{ lb }} end as large_lb{{ lb }}
-        {{- ',' if not loop.last }}
+        case when {{ enough }} then large_lb{{ lb }} end as large_lb{{ lb }},
         {% endfor %}
+        ts as hour_ts
     from windowed
     where is_hour
 )

@@ -4,35 +4,43 @@
 with
 labels as (
     select * from {{ ref('int_liquidation_labels') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 thresholds as (
     select * from {{ ref('int_liquidation_thresholds') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 hour_sources as (
     select * from {{ ref('int_liquidation_sources') }}
 ),
 
-fed as (
+feeds as (
+    select
+        symbol,
+        listing_segment,
+        min(hour_ts) as first_covered_ts
+    from hour_sources
+    group by symbol, listing_segment
+),
+
+-- Hours that no source covers are rows too, or windows would not follow the calendar; but there is
+-- nothing to look at before the first one that is covered.
+fed_hours as (
     select
         thresholds.*,
-        hour_sources.symbol is not null as is_covered,
-        min(hour_sources.hour_ts) over segment as first_covered_ts,
-        max(hour_sources.hour_ts) over segment as last_covered_ts
+        hour_sources.symbol is not null as is_covered
     from thresholds
+    inner join feeds
+        on
+            thresholds.symbol = feeds.symbol
+            and thresholds.listing_segment = feeds.listing_segment
+            and thresholds.hour_ts >= feeds.first_covered_ts
     left join hour_sources
         on
             thresholds.symbol = hour_sources.symbol
             and thresholds.hour_ts = hour_sources.hour_ts
-    window segment as (partition by thresholds.symbol, thresholds.listing_segment)
-),
-
--- Hours that no source covers are rows too, or windows would not follow the calendar; but there is
--- nothing to look at before the first one that is covered, nor after the last.
-fed_hours as (
-    select * from fed
-    where hour_ts between first_covered_ts and last_covered_ts
 ),
 
 grid as (

@@ -1,18 +1,21 @@
-{% macro liquidation_base(bars, quotes, minutes) -%}
+{% macro liquidation_base(bars, quotes, quotes_time, minutes) -%}
 {%- set sides = ['long', 'short'] -%}
 {%- set week = 168 -%}
 {%- set enough = week * 60 // minutes * 3 // 4 -%}
 with
 bars as (
     select * from {{ bars }}
+    where {{ in_reach('bar_ts') }}
 ),
 
 quotes as (
     {{ quotes }}
+    where {{ in_reach(quotes_time) }}
 ),
 
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 grid as (

@@ -9,10 +9,12 @@
 with
 bars as (
     select * from {{ bars }}
+    where {{ in_reach('bar_ts') }}
 ),
 
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 grid as (

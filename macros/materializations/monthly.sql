@@ -1,119 +1,99 @@
 {#-
-    Builds a model month by month, each month in a transaction of its own, which bounds memory and lets an
-    interrupted build go on where it stopped. A month is built again when files of the datasets in
-    `meta.lake_inputs` have landed since (by the landing log), or when the SQL has changed; nothing else is
-    touched. A model whose windows reach back into earlier months says so in `meta.months_before`; then what
-    has landed for those counts too. dbt's microbatch goes by the clock instead: it would neither see a late file of an old month
-    nor skip the months that stand.
+    A table whose rows of a month are made from what it reads in that month, one month at a time and each in a
+    transaction of its own: memory stays bounded, and a build that broke off goes on where it stopped. A month is
+    built again when what it was made from has changed. dbt's microbatch goes by the clock instead: it would
+    neither see a late file of an old month nor skip the months that stand.
 -#}
 {% materialization monthly, default %}
-    {%- set target = this.incorporate(type='table') -%}
-    {%- set existing = load_cached_relation(this) -%}
-    {%- set code = local_md5(sql ~ code_above(model)) -%}
-
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-
-    {%- set states = {} -%}
-    {%- for row in landed_months(config.get('meta')['lake_inputs']) -%}
-        {%- do states.update({row['month']: row['state']}) -%}
-    {%- endfor -%}
-    {%- set landed = {} -%}
-    {%- for month, state in states.items() -%}
-        {%- set reached = [state] -%}
-        {%- for n in range(1, config.get('meta').get('months_before', 0) + 1) -%}
-            {%- do reached.append(states.get(month_before(month, n), 'nothing')) -%}
-        {%- endfor -%}
-        {%- do landed.update({month: 'code ' ~ code ~ ', ' ~ reached | join('; before it ')}) -%}
-    {%- endfor -%}
-
-    {{ build_months(target, existing, landed) }}
-
-    {{ return({'relations': [target]}) }}
+    {{ build_stale_months(is_cumulative=false) }}
+    {{ return({'relations': [this.incorporate(type='table')]}) }}
 {% endmaterialization %}
 
-{#- Builds the months whose state is not the one that they were built from, and drops those without one. -#}
-{% macro build_months(target, existing, states) %}
-    {%- set built = {} -%}
-    {%- set columns = adapter.get_columns_in_relation(existing) | map(attribute='name') if existing -%}
-    {%- if 'built_from' in columns and not should_full_refresh() -%}
-        {%- for row in run_query('select distinct month, built_from from ' ~ existing).rows -%}
-            {%- do built.update({row['month']: row['built_from']}) -%}
-        {%- endfor -%}
-    {%- endif -%}
+{#- Months are given: `states` has a row of month, wanted and recorded state for each. -#}
+{% macro build_stale_months(is_cumulative, states=none) %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set name = model.name -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
 
-    {#- A table that other code has built is of no use: begin anew, its columns may differ. -#}
-    {%- set kept = built.values() | select('in', states.values()) | list -%}
-    {%- if not kept -%}
-        {%- do drop_relation_if_exists(existing) -%}
-        {%- call statement('create') -%}
-            {{ create_table_as(False, target, batch_of_month(sql, '', '') ~ ' where false') }}
-        {%- endcall -%}
-        {%- set built = {} -%}
+    {%- if states is none -%}
+        {%- set inputs = made_from(model, sql) -%}
+        {%- set states = states_of_months(name, inputs, is_cumulative) -%}
     {%- endif -%}
-
-    {%- set stale = [] -%}
-    {%- for month, state in states.items() -%}
-        {%- if built.get(month) != state -%}
-            {%- do stale.append(month) -%}
+    {%- set has_table = existing and existing.is_table and not should_full_refresh() -%}
+    {%- set stale = {} -%}
+    {%- set kept = [] -%}
+    {%- for row in states -%}
+        {%- if has_table and row['wanted'] and row['wanted'] == row['recorded'] -%}
+            {%- do kept.append(row['month']) -%}
+        {%- else -%}
+            {%- do stale.update({row['month']: row['wanted']}) -%}
         {%- endif -%}
     {%- endfor -%}
 
-    {#- Months that are gone from the lake go here too. -#}
-    {%- set obsolete = built.keys() | reject('in', states) | list + stale -%}
-    {%- call statement('main') -%}
-        delete from {{ target }} where month in ('{{ (obsolete + ['none']) | join("', '") }}')
-    {%- endcall -%}
-
-    {%- for month in stale -%}
-        {%- do log(
-            this.identifier ~ ': ' ~ month ~ ' (' ~ loop.index ~ ' of ' ~ stale | length ~ ')',
-            info=True
-        ) -%}
-        {%- call statement('month') -%}
-            insert into {{ target }} {{ batch_of_month(sql, month, states[month]) }}
+    {#- A table of which no month is kept is begun anew: its columns may be others. -#}
+    {%- if not kept -%}
+        {{ take_back(name, stale) }}
+        {{ drop_relation_if_exists(existing) }}
+        {%- call statement('create') -%}
+            {{ create_table_as(False, target, batch_of_month(sql, '') ~ ' where false') }}
         {%- endcall -%}
         {%- do adapter.commit() -%}
-    {%- endfor -%}
+    {%- elif stale -%}
+        {{ take_back(name, stale) }}
+        {%- call statement('clear') -%}
+            delete from {{ target }} where month in ('{{ stale | join("', '") }}')
+        {%- endcall -%}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
 
+    {%- for month, state in stale.items() if state -%}
+        {{ say_batch(month, loop.index, loop.length) }}
+        {%- call statement('batch') -%}
+            {{ insert_by_name(target, batch_of_month(sql, month)) }}
+        {%- endcall -%}
+        {{ record_states(name, {month: state}) }}
+        {%- do adapter.commit() -%}
+    {%- endfor -%}
+    {{ finish_table(target) }}
+{% endmacro %}
+
+{% macro batch_of_month(sql, month) -%}
+    select
+        batch.*,
+        '{{ month }}' as month
+    from (
+{{ sql | replace(batch_placeholder(), month) }}
+) as batch
+{%- endmacro %}
+
+{#- Before anything changes, so that what breaks off is not taken for whole. -#}
+{% macro take_back(name, months) %}
+    {%- set nothing = {} -%}
+    {%- for month in months -%}
+        {%- do nothing.update({month: ''}) -%}
+    {%- endfor -%}
+    {{ record_states(name, nothing) }}
+{% endmacro %}
+
+{% macro insert_by_name(target, query) -%}
+    {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') -%}
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }} from (
+{{ query }}
+) as batch
+{%- endmacro %}
+
+{% macro say_batch(months, index, length) %}
+    {%- do log(model.name ~ ': ' ~ months ~ ' (' ~ index ~ ' of ' ~ length ~ ')', info=True) -%}
+{% endmacro %}
+
+{% macro finish_table(target) %}
+    {%- if not load_result('main') -%}
+        {%- call statement('main') -%} select 1 as nothing_to_do {%- endcall -%}
+    {%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do persist_docs(target, model) -%}
     {%- do adapter.commit() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
-{% endmacro %}
-
-
-{% macro batch_of_month(sql, month, state) -%}
-    select
-        batch.*,
-        '{{ month }}' as month,
-        '{{ state }}' as built_from
-    from ({{ sql | replace(batch_placeholder(), month) }}) as batch
-{%- endmacro %}
-
-{% macro month_before(month, n) %}
-    {%- set count = month[:4] | int * 12 + month[5:] | int - 1 - n -%}
-    {{ return('%04d-%02d' | format(count // 12, count % 12 + 1)) }}
-{% endmacro %}
-
-{#- The SQL of the models above and of the macros that they call: a change there is a change here. -#}
-{% macro code_above(node) %}
-    {%- set code = [] -%}
-    {%- for id in node.depends_on.nodes if id in graph.nodes -%}
-        {%- set parent = graph.nodes[id] -%}
-        {%- do code.append(parent.checksum.checksum) -%}
-        {%- do code.append(code_of_macros(parent.depends_on.macros)) -%}
-        {%- do code.append(code_above(parent)) -%}
-    {%- endfor -%}
-    {{ return(code | join(' ')) }}
-{% endmacro %}
-
-{% macro code_of_macros(ids) %}
-    {%- set code = [] -%}
-    {%- for id in ids if id.startswith('macro.' ~ project_name ~ '.') -%}
-        {%- set macro = context[id.split('.') | last].macro -%}
-        {%- do code.append(macro.macro_sql) -%}
-        {%- do code.append(code_of_macros(macro.depends_on.macros)) -%}
-    {%- endfor -%}
-    {{ return(code | join(' ')) }}
 {% endmacro %}

@@ -10,7 +10,7 @@
     {% endif %}
 
     select *
-    from {{ model }}
+    from {{ untested(model) }}
     where
         false
         {% for name in ns.floats %}

@@ -9,7 +9,7 @@
             lag(hour_ts) over (
                 partition by symbol, listing_segment order by hour_ts nulls last
             ) as previous_hour_ts
-        from {{ model }}
+        from {{ untested(model) }}
     )
 
     select *

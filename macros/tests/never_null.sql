@@ -1,7 +1,7 @@
 {% test never_null(model, columns) %}
 
     select *
-    from {{ model }}
+    from {{ untested(model) }}
     where
         {% for column in columns %}
             {{ 'or ' if not loop.first }}{{ column }} is null

@@ -5,7 +5,7 @@
     select
         {{ key }},
         count(*) as n_rows
-    from {{ model }}
+    from {{ untested(model) }}
     group by {{ key }}
     having
         count(*) > 1

@@ -1,7 +1,7 @@
 {% test row_rule(model, expression) %}
 
     select *
-    from {{ model }}
+    from {{ untested(model) }}
     where not ({{ expression }})
 
 {% endtest %}

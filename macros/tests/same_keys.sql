@@ -3,15 +3,15 @@
     {% set key = columns | join(', ') %}
 
     (
-        select {{ key }} from {{ model }}
+        select {{ key }} from {{ untested(model) }}
         except
-        select {{ key }} from {{ other_model }}
+        select {{ key }} from {{ untested(other_model) }}
     )
     union all
     (
-        select {{ key }} from {{ other_model }}
+        select {{ key }} from {{ untested(other_model) }}
         except
-        select {{ key }} from {{ model }}
+        select {{ key }} from {{ untested(model) }}
     )
 
 {% endtest %}

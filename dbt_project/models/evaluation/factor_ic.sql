@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly_by_content',
-    meta={'content_of': ['final_dataset', 'forward_returns_hourly']}
-) }}
+{{ config(materialized='monthly_by_content') }}
 
 {%- set horizons = [1, 4, 24] -%}
 {%- set min_symbols = var('ic_min_symbols') -%}

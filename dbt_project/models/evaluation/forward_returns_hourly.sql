@@ -1,3 +1,5 @@
+{#- The last hours of a month have their returns in the next. -#}
+{{ config(meta={'months_after': 1}) }}
 {%- set horizons = [1, 4, 24] -%}
 
 with

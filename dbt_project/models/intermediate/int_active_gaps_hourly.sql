@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/klines_1m', 'api/klines_1m']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 hours as (

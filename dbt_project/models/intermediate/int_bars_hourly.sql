@@ -1,14 +1,19 @@
+{{ config(materialized='monthly') }}
+
 with
 minute_hours as (
     select * from {{ ref('int_klines_hourly') }}
+    where {{ in_batch('month') }}
 ),
 
 active_gaps as (
     select * from {{ ref('int_active_gaps_hourly') }}
+    where {{ in_batch('month') }}
 ),
 
 hour_bars as (
     select * from {{ ref('int_klines_1h') }}
+    where {{ in_batch('month') }}
 ),
 
 from_minutes as (

@@ -1,3 +1,5 @@
+{{ config(materialized='hourly', meta={'hours_before': 'all'}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}

@@ -1,18 +1,29 @@
+{#- A rate counts for twice its interval at most, and no interval is as long as 84 hours. -#}
+{{ config(materialized='hourly', meta={'hours_before': 168}) }}
+
 with
 funding_hours as (
     select * from {{ ref('int_funding_hourly') }}
+    where
+        not is_stale
+        and {{ in_reach('hour_ts') }}
 ),
 
 settlements as (
     select * from {{ ref('int_funding_settlements') }}
+    where {{ in_reach('settle_time') }}
 ),
 
 premium_hours as (
     select * from {{ ref('int_premium_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 premium_minutes as (
     select * from {{ ref('int_premium_index_klines_1m') }}
+    where
+        {{ in_reach_months('month') }}
+        and {{ in_reach('open_time') }}
 ),
 
 -- A minute weighs its distance from the settlement, counted from 1. Within hour H that is the
@@ -34,7 +45,6 @@ weighed as (
         on
             funding_hours.symbol = premium_hours.symbol
             and funding_hours.hour_ts = premium_hours.hour_ts
-    where funding_hours.settle_time is not null
 ),
 
 -- A settlement off the hour: the rest of its own hour comes before the first row that sees it.

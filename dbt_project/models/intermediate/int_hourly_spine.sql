@@ -1,4 +1,5 @@
 {%- set silence = var('segment_silence_hours') -%}
+{{ config(materialized='hourly', meta={'hours_before': 'all'}) }}
 
 with
 bars as (
@@ -122,7 +123,14 @@ final as (
         hours.hour_ts + interval '1' hour as bar_end_time,
         hours.hour_ts + interval '1' hour + interval '1' millisecond as feature_time,
         case when bars.symbol is null then 0 else 1 end as has_bar,
-        cast(hours.listing_segment as int) as listing_segment
+        cast(hours.listing_segment as int) as listing_segment,
+        cast(
+            count(bars.symbol) over (
+                partition by hours.symbol, hours.listing_segment
+                order by hours.hour_ts nulls last
+                rows between unbounded preceding and current row
+            ) as int
+        ) as n_bars
     from hours
     left join bars
         on

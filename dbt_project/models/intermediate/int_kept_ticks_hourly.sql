@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/agg_trades']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 ticks as (

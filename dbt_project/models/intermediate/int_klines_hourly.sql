@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/klines_1m', 'api/klines_1m']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 minutes as (
@@ -35,6 +32,7 @@ final as (
     select
         symbol,
         hour_ts,
+        min(open_time) as first_open_time,
         max(open_time) as last_open_time,
         cast(count(*) as int) as n_rows,
         min_by(open, open_time) filter (where is_valid) as open,

@@ -1,1 +1,3 @@
+{{ config(materialized='hourly', meta={'hours_before': 0, 'time_column': 'bar_ts'}) }}
+
 {{ liquidation_bars(60) }}

@@ -1,11 +1,16 @@
+{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+
 with
 liquidations as (
     select * from {{ ref('int_liquidations') }}
-    where is_hour_source
+    where
+        is_hour_source
+        and {{ in_reach('hour_ts') }}
 ),
 
 thresholds as (
     select * from {{ ref('int_liquidation_thresholds') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 final as (

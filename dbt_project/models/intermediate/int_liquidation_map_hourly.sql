@@ -1,18 +1,23 @@
 {%- set width = 'cast(' ~ var('magnet_bin') ~ ' as double)' -%}
 {%- set half_life = 'cast(' ~ var('magnet_hl') ~ ' as double)' -%}
+{{ config(materialized='hourly', meta={'hours_before': 72}) }}
 
 with
 events as (
     select * from {{ ref('int_liquidations') }}
-    where is_hour_source
+    where
+        is_hour_source
+        and {{ in_reach('hour_ts') }}
 ),
 
 hour_sources as (
     select * from {{ ref('int_liquidation_sources') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 -- An event stands at its average price, at that of the order where the average is not known.

@@ -1,13 +1,19 @@
 {%- set proxy_min_rows = min_rows(var('proxy_window')) -%}
 {%- set proxy_z = 'cast(' ~ var('proxy_z') ~ ' as double)' -%}
+{{ config(
+    materialized='hourly',
+    meta={'hours_before': [var('setup_window'), var('proxy_window')] | max}
+) }}
 
 with
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 liquidations as (
     select * from {{ ref('hourly_liquidations') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 joined as (

@@ -1,9 +1,12 @@
 {#- in order of preference -#}
 {%- set sources = ['archive', 'tardis', 'stream', 'import'] -%}
 
+{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 file_days as (
@@ -57,6 +60,7 @@ hours as (
 covered as (
     select
         spine.symbol,
+        spine.listing_segment,
         spine.hour_ts,
         hours.source_rank
     from spine
@@ -67,6 +71,7 @@ covered as (
     union all
     select
         spine.symbol,
+        spine.listing_segment,
         spine.hour_ts,
         hours.source_rank
     from spine
@@ -77,6 +82,7 @@ covered as (
 final as (
     select
         symbol,
+        listing_segment,
         hour_ts,
         case min(source_rank)
             {% for source in sources %}
@@ -84,7 +90,7 @@ final as (
             {% endfor %}
         end as source
     from covered
-    group by symbol, hour_ts
+    group by symbol, listing_segment, hour_ts
 )
 
 select * from final

@@ -1,13 +1,17 @@
 {%- set small, large = var('liq_q') -%}
+{{ config(materialized='hourly', meta={'hours_before': var('liq_lb') | max}) }}
 
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 liquidations as (
     select * from {{ ref('int_liquidations') }}
-    where is_hour_source
+    where
+        is_hour_source
+        and {{ in_reach('hour_ts') }}
 ),
 
 -- Events and, between them, the beginnings of hours: a row without a value, at which what is before

@@ -1,6 +1,6 @@
 with
-minutes as (
-    select * from {{ ref('int_klines_1m') }}
+minute_hours as (
+    select * from {{ ref('int_klines_hourly') }}
 ),
 
 hours as (
@@ -18,8 +18,8 @@ horizon as (
 first_minutes as (
     select
         symbol,
-        min(open_time) as first_ts
-    from minutes
+        min(first_open_time) as first_ts
+    from minute_hours
     group by symbol
 ),
 

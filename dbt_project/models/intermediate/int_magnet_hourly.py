@@ -1,15 +1,17 @@
 """Where positions that still stand would be liquidated, estimated from open interest and prices.
 
 A row depends on every row before it in its listing segment, so the map is carried from hour to
-hour. The rows come in order and in batches, and only the map of one segment is in memory.
+hour. The rows come in order and in batches, and only the map of one segment is in memory. The row
+that ends a month keeps the map, from which the next month goes on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -27,8 +29,11 @@ MEASURES = [
     "magnet_max_share",
     "magnet_pull",
 ]
-SCHEMA = pa.schema([*KEYS, *((name, pa.float64()) for name in MEASURES)])
+SCHEMA = pa.schema(
+    [*KEYS, *((name, pa.float64()) for name in MEASURES), ("map", pa.list_(pa.float64()))]
+)
 
+Segment = tuple[str, int]  # symbol and listing segment
 Tier = tuple[float, float, float]  # leverage, weight, maintenance
 Measures = tuple[float | None, float | None, float | None, float | None, float | None]
 NOTHING: Measures = (None, None, None, None, None)
@@ -97,6 +102,20 @@ class Side:
         self.masses *= factor
         self.changed = True
 
+    def pack(self) -> list[float]:
+        """How many masses stand, how deep the first is, and they."""
+        masses = self.masses[self.nearest - self.first : self.end - self.first]
+        return [float(len(masses)), float(self.nearest), *masses.tolist()]
+
+    def unpack(self, numbers: Sequence[float]) -> int:
+        """Put back what was packed; returns how many numbers it was."""
+        n = int(numbers[0])
+        self.first = self.nearest = int(numbers[1])
+        self.end = self.nearest + n
+        self.masses = np.array(numbers[2 : 2 + n])
+        self.changed = True
+        return 2 + n
+
     def look(self) -> Standing | None:
         """What stands, None if nothing does. Most hours leave one side as it was."""
         if self.changed:
@@ -135,6 +154,17 @@ class Map:
         self.longs, self.shorts = Side(-1, width), Side(1, width)
         self.open_interest = math.nan
         self.n_fresh = 0
+
+    def pack(self) -> list[float]:
+        """All that the hours to come need."""
+        head = [self.scale, self.open_interest, float(self.n_fresh)]
+        return [*head, *self.longs.pack(), *self.shorts.pack()]
+
+    def unpack(self, numbers: Sequence[float]) -> None:
+        """Put back what was packed."""
+        self.scale, self.open_interest, self.n_fresh = numbers[0], numbers[1], int(numbers[2])
+        end = 3 + self.longs.unpack(numbers[3:])
+        self.shorts.unpack(numbers[end:])
 
     def advance(
         self, open_interest: float, low: int | None = None, high: int | None = None
@@ -216,13 +246,34 @@ def bins(prices: np.ndarray, width: float) -> np.ndarray:
     return np.floor(np.log(there) / width).astype(np.int64)
 
 
+def ends_month(hours: np.ndarray) -> np.ndarray:
+    """Whether the hour is the last of its month."""
+    following = hours.astype("datetime64[h]") + 1
+    return following == following.astype("datetime64[M]")
+
+
 def magnet(
-    hours: Iterable[pa.RecordBatch], tiers: Sequence[Tier], width: float, half_life: float
+    hours: Iterable[pa.RecordBatch],
+    tiers: Sequence[Tier],
+    width: float,
+    half_life: float,
+    maps: Mapping[Segment, Sequence[float]],
 ) -> Iterator[pa.RecordBatch]:
-    """The measures of each hour. Segments come one after another, their hours in order."""
+    """The measures of each hour. Segments come one after another, their hours in order.
+
+    Args:
+        maps: what a segment's map was before the first of its hours, where it began before.
+    """
     leverage, _, maintenance = np.array(tiers).T
     long_factors, short_factors = 1 - 1 / leverage + maintenance, 1 + 1 / leverage - maintenance
-    segment, positions = None, Map(tiers, width, half_life)
+
+    def map_of(segment: Segment | None) -> Map:
+        positions = Map(tiers, width, half_life)
+        if segment in maps:
+            positions.unpack(maps[segment])
+        return positions
+
+    segment, positions = None, map_of(None)
     for batch in hours:
         if not batch.num_rows:
             continue
@@ -240,36 +291,56 @@ def magnet(
             bins(entries * long_factors, width).tolist(),
             bins(entries * short_factors, width).tolist(),
             prices["open_interest"].tolist(),
+            ends_month(batch["hour_ts"].to_numpy(zero_copy_only=False)).tolist(),
             strict=True,
         )
         measured: list[Measures] = []
-        for key, close, low, high, entry, longs, shorts, open_interest in rows:
+        kept: list[list[float] | None] = []
+        for key, close, low, high, entry, longs, shorts, open_interest, is_end in rows:
             if key != segment:
-                segment, positions = key, Map(tiers, width, half_life)
-            if not close > 0:  # no bar
+                segment, positions = key, map_of(key)
+            if close > 0:
+                opened = positions.advance(open_interest, low, high)
+                if opened and entry > 0:
+                    positions.enter(opened * entry, low, high, longs, shorts)
+                measured.append(positions.measure(math.log(close)))
+            else:  # no bar
                 positions.advance(open_interest)
                 measured.append(NOTHING)
-                continue
-            opened = positions.advance(open_interest, low, high)
-            if opened and entry > 0:
-                positions.enter(opened * entry, low, high, longs, shorts)
-            measured.append(positions.measure(math.log(close)))
+            kept.append(positions.pack() if is_end else None)
         yield pa.record_batch(
             [
                 *(batch[name].cast(kind) for name, kind in KEYS),
                 *(pa.array(values, pa.float64()) for values in zip(*measured, strict=True)),
+                pa.array(kept, pa.list_(pa.float64())),
             ],
             schema=SCHEMA,
         )
+
+
+def maps_before(dbt: Any, session: Any, since: str) -> dict[Segment, list[float]]:  # noqa: ANN401
+    """The maps as the month before ended; none if nothing is built yet."""
+    try:
+        rows = session.execute(
+            f"""select symbol, listing_segment, map from {dbt.this}
+            where hour_ts = timestamp '{since}' - interval '1' hour and map is not null"""
+        ).fetchall()
+    except duckdb.CatalogException:
+        return {}
+    return {(symbol, segment): numbers for symbol, segment, numbers in rows}
 
 
 def model(dbt: Any, session: Any) -> pa.RecordBatchReader:  # noqa: ANN401
     """Stream the hours through the map."""
     width = float(dbt.config.meta_get("magnet_bin"))
     half_life = float(dbt.config.meta_get("magnet_hl"))
+    since = dbt.config.meta_get("since")  # the first hour that is to be built
     tiers = dbt.ref("leverage_tiers").project("leverage, weight, maintenance").fetchall()
-    hours = dbt.ref("int_magnet_inputs_hourly").order(
-        "symbol nulls last, listing_segment nulls last, hour_ts nulls last"
+    hours = (
+        dbt.ref("int_magnet_inputs_hourly")
+        .filter(f"hour_ts >= timestamp '{since}'")
+        .order("symbol nulls last, listing_segment nulls last, hour_ts nulls last")
     )
+    maps = maps_before(dbt, session, since)
     batches = hours.to_arrow_reader(BATCH_ROWS)
-    return pa.RecordBatchReader.from_batches(SCHEMA, magnet(batches, tiers, width, half_life))
+    return pa.RecordBatchReader.from_batches(SCHEMA, magnet(batches, tiers, width, half_life, maps))

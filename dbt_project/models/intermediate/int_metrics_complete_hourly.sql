@@ -1,13 +1,17 @@
 {%- set hours = var('metrics_complete_hours') -%}
+{{ config(materialized='hourly', meta={'hours_before': var('metrics_complete_hours')}) }}
 
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 slots as (
     select * from {{ ref('int_grid_hours') }}
-    where dataset = 'metrics'
+    where
+        dataset = 'metrics'
+        and {{ in_reach('hour_ts') }}
 ),
 
 datasets as (

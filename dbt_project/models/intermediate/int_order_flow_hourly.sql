@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/agg_trades_1m']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 minutes as (

@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/premium_index_klines_1m', 'api/premium_index_klines_1m']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 minutes as (

@@ -1,14 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': [
-        'vision/klines_1m',
-        'vision/mark_price_klines_1m',
-        'vision/index_price_klines_1m',
-        'api/klines_1m',
-        'api/mark_price_klines_1m',
-        'api/index_price_klines_1m',
-    ]}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 last_price as (

@@ -7,19 +7,7 @@
     'retail1k': (none, 3 * bins_per_decade - 1),
     'all': (none, none),
 } -%}
-{{ config(
-    materialized='monthly',
-    meta={
-        'lake_inputs': [
-            'vision/agg_trade_sizes_1h',
-            'vision/klines_1m',
-            'vision/klines_1h',
-            'api/klines_1m',
-            'api/klines_1h',
-        ],
-        'months_before': (var('size_window_days') + 27) // 28,
-    }
-) }}
+{{ config(materialized='monthly') }}
 
 -- Thresholds by {{ var('size_window_days') }} days, {{ var('size_min_days') }} of them with trades,
 -- {{ var('size_min_trades') }} trades, shares {{ var('whale_q') }} and {{ var('retail_q') }}:

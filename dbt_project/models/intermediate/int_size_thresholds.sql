@@ -1,5 +1,6 @@
 {%- set window_days = var('size_window_days') -%}
 {%- set quantiles = {'whale': var('whale_q'), 'retail': var('retail_q')} -%}
+{{ config(materialized='hourly', meta={'hours_before': 'all', 'time_column': 'day'}) }}
 
 with
 sizes as (

@@ -3,6 +3,7 @@
     that walks the rows of `numbered`, stands in for `states`. -#}
 {%- set n = var('st_n') -%}
 {%- set k = 'cast(' ~ var('st_k') ~ ' as double)' -%}
+{{ config(materialized='hourly', meta={'hours_before': 'all'}) }}
 
 with recursive
 bars as (

@@ -3,10 +3,7 @@
     'duplicate_ids': 'n_duplicates',
     'out_of_order': 'n_out_of_order',
 } -%}
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/agg_trades_1m']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 minutes as (

@@ -6,10 +6,7 @@
     'funding_rate_estimate',
     'next_funding_time',
 ] -%}
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['tardis/derivative_ticker']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 ticks as (

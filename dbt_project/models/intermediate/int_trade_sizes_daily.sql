@@ -1,7 +1,4 @@
-{{ config(
-    materialized='monthly',
-    meta={'lake_inputs': ['vision/agg_trade_sizes_1h']}
-) }}
+{{ config(materialized='monthly') }}
 
 with
 sizes as (

@@ -1,10 +1,14 @@
+{{ config(materialized='hourly', meta={'hours_before': 1}) }}
+
 with
 hours as (
     select * from {{ ref('int_klines_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 holidays as (

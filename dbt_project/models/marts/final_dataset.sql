@@ -1,54 +1,69 @@
+{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+
 with
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 funding as (
     select * from {{ ref('hourly_funding') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 cleaned as (
     select * from {{ ref('hourly_cleaned') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 open_interest as (
     select * from {{ ref('hourly_open_interest') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 momentum as (
     select * from {{ ref('hourly_momentum') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 volatility as (
     select * from {{ ref('hourly_volatility') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 context as (
     select * from {{ ref('hourly_context') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 order_flow as (
     select * from {{ ref('hourly_order_flow') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 liquidations as (
     select * from {{ ref('hourly_liquidations') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 liquidation_factors as (
     select * from {{ ref('liquidation_factors_1h') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 structure as (
     select * from {{ ref('hourly_structure') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 transforms as (
     select * from {{ ref('hourly_transforms') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 signals as (
     select * from {{ ref('hourly_signals') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 final as (

@@ -1,6 +1,9 @@
+{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+
 with
 dataset as (
     select * from {{ ref('final_dataset') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 metrics as (
@@ -8,7 +11,9 @@ metrics as (
         symbol,
         hour_ts
     from {{ ref('int_metrics_complete_hourly') }}
-    where is_complete
+    where
+        is_complete
+        and {{ in_reach('hour_ts') }}
 ),
 
 final as (

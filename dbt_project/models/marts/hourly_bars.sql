@@ -1,10 +1,14 @@
+{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 bars as (
     select * from {{ ref('int_bars_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 final as (

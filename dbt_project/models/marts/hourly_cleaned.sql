@@ -1,10 +1,28 @@
+{#- What a row looks back on: its windows, and the last bar and the last trade before it, which no
+    segment has farther back than a silence may last. -#}
+{{ config(
+    materialized='hourly',
+    meta={
+        'hours_before': [
+            var('cap_window'), var('segment_silence_hours'), 168
+        ] | max + var('cooldown_hours'),
+    }
+) }}
+
 with
+spine as (
+    select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
+),
+
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 activity as (
     select * from {{ ref('int_bars_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 timed as (
@@ -19,10 +37,15 @@ timed as (
         bars.volume,
         bars.n_minutes,
         bars.n_minutes_active,
+        spine.n_bars as age_hours,
         activity.max_active_gap_seconds,
         bars.hour_ts + activity.first_active_minute * interval '1' minute as first_active_time,
         bars.hour_ts + activity.last_active_minute * interval '1' minute as last_active_time
     from bars
+    inner join spine
+        on
+            bars.symbol = spine.symbol
+            and bars.hour_ts = spine.hour_ts
     left join activity
         on
             bars.symbol = activity.symbol
@@ -35,7 +58,6 @@ windowed as (
         max(case when has_bar = 1 then hour_ts end) over before_row as previous_bar_ts,
         max(last_active_time) over before_row as previous_active_time,
         {{ latest('close', 'hour_ts') }} over before_row as previous_close,
-        sum(has_bar) over up_to_row as age_hours,
         count(volume) over x168 as n_x168,
         {{ exact_sum('volume', window='x168') }} as sum_x168,
         stddev_samp(volume) over x168 as std_x168,
@@ -49,11 +71,6 @@ windowed as (
             partition by symbol, listing_segment
             order by hour_ts nulls last
             rows between unbounded preceding and 1 preceding
-        ),
-        up_to_row as (
-            partition by symbol, listing_segment
-            order by hour_ts nulls last
-            rows between unbounded preceding and current row
         ),
         x168 as (
             partition by symbol, listing_segment

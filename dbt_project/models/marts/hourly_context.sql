@@ -1,10 +1,14 @@
+{{ config(materialized='hourly', meta={'hours_before': var('segment_silence_hours') + 24}) }}
+
 with
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 volatility as (
     select * from {{ ref('hourly_volatility') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 joined as (

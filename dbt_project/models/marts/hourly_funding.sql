@@ -1,14 +1,19 @@
+{{ config(materialized='hourly', meta={'hours_before': 1}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 funding_hours as (
     select * from {{ ref('int_funding_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 premium_averages as (
     select * from {{ ref('int_funding_premium_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 -- A rate that no settlement has renewed in time says nothing about the present.

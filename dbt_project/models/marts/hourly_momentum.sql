@@ -1,14 +1,19 @@
+{{ config(materialized='hourly', meta={'hours_before': 600}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 minute_factors as (
     select * from {{ ref('int_minute_factors_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 us_opens as (
     select * from {{ ref('int_us_open_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 joined as (

@@ -1,22 +1,29 @@
+{{ config(materialized='hourly', meta={'hours_before': 1}) }}
+
 with
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 metrics as (
     select * from {{ ref('int_metrics_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 prices as (
     select * from {{ ref('int_price_triad_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 basis as (
     select * from {{ ref('int_basis_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 premium as (
     select * from {{ ref('int_premium_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 joined as (

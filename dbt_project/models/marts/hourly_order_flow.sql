@@ -1,6 +1,9 @@
+{{ config(materialized='hourly', meta={'hours_before': 23}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 file_days as (
@@ -10,6 +13,7 @@ file_days as (
 
 tape as (
     select * from {{ ref('int_order_flow_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 thresholds as (
@@ -18,6 +22,7 @@ thresholds as (
 
 classes as (
     select * from {{ ref('int_size_classes_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 -- A covered hour in which nothing traded has sums of 0; an hour that no file covers has none.

@@ -1,3 +1,5 @@
+{{ config(materialized='hourly', meta={'hours_before': 'all'}) }}
+
 with
 bars as (
     select * from {{ ref('hourly_bars') }}

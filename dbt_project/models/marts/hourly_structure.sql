@@ -1,22 +1,29 @@
+{{ config(materialized='hourly', meta={'hours_before': 168}) }}
+
 with
 bars as (
     select * from {{ ref('hourly_bars') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 flow as (
     select * from {{ ref('hourly_order_flow') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 liquidations as (
     select * from {{ ref('hourly_liquidations') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 estimated as (
     select * from {{ ref('int_magnet_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 realised as (
     select * from {{ ref('int_liquidation_map_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 joined as (

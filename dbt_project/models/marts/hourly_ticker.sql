@@ -1,10 +1,14 @@
+{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 ticker as (
     select * from {{ ref('int_ticker_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 final as (

@@ -1,15 +1,19 @@
 {%- set transforms = var('transforms') -%}
 {%- set marts = transforms | map(attribute='mart') | unique | list -%}
 
+{{ config(materialized='hourly', meta={'hours_before': 174}) }}
+
 with
 {% for mart in marts %}
 {{ mart }} as (
     select * from {{ ref(mart) }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 {% endfor %}
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 mapped as (

@@ -1,14 +1,19 @@
+{{ config(materialized='hourly', meta={'hours_before': 23}) }}
+
 with
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 minute_factors as (
     select * from {{ ref('int_minute_factors_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 funding_hours as (
     select * from {{ ref('int_funding_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 joined as (

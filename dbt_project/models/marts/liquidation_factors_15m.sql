@@ -1,4 +1,8 @@
-{{ config(alias='liquidation_factors_' ~ var('liq_bar_minutes') ~ 'm') }}
+{{ config(
+    materialized='hourly',
+    alias='liquidation_factors_' ~ var('liq_bar_minutes') ~ 'm',
+    meta={'hours_before': [168, var('mining_windows') | max] | max, 'time_column': 'bar_ts'}
+) }}
 
 with
 base as (

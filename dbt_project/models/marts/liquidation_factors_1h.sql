@@ -1,1 +1,3 @@
+{{ config(materialized='hourly', meta={'hours_before': var('mining_windows') | max}) }}
+
 {{ liquidation_factors(bars=ref('int_liquidation_bars_1h'), minutes=60) }}

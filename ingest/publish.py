@@ -41,6 +41,7 @@ FILE = "warehouse.duckdb"
 _VERSION = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}")
 _OUT = "publication"  # name of the new file in SQL
 _TIMES = ("hour_ts", "bar_ts")  # of hourly and finer tables
+_OF_BUILDS = ("build_starts", "build_states", "landings")  # what builds go by
 _READ_BY_PEOPLE = ("int_liquidations",)  # besides marts, quality tables and seeds
 _CELLS_AT_ONCE = 100_000_000  # values to be sorted in memory, about 1 GB
 
@@ -384,7 +385,7 @@ def _tables(connection: duckdb.DuckDBPyConnection, source: str) -> list[Table]:
     ).fetchall()
     tables = []
     for name, comment in found:
-        inner = name.startswith(("stg_", "int_")) or "__dbt_" in name or name == "build_starts"
+        inner = name.startswith(("stg_", "int_")) or "__dbt_" in name or name in _OF_BUILDS
         if inner and name not in _READ_BY_PEOPLE:
             continue
         columns = connection.execute(

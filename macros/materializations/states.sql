@@ -43,9 +43,9 @@
 {% endmacro %}
 
 {#-
-    The months of a table, first to last and without a gap, each with the state that it should have and the one
-    on record. `is_cumulative`: a row may depend on all that is before it, so a month's state covers the months
-    before it too; and on `months_after` that follow, where a row looks ahead.
+    The months of a table, each with the state that it should have and the one on record. `is_cumulative`: a row
+    may depend on all that is before it, so a month's state covers the months before it too, and there is none
+    between the first and the last without one; and on `months_after` that follow, where a row looks ahead.
 -#}
 {% macro states_of_months(name, inputs, is_cumulative, months_after=0) %}
     {%- set horizon = 'int_horizon' -%}
@@ -125,13 +125,14 @@
             {% endif %}
         ),
 
+        {#- Rows reach into months that nothing was read for, if at all, from months before. -#}
         fingerprints as (
             select
                 months.n,
                 months.month,
                 coalesce(bit_xor(parts.fingerprint), 0) as fingerprint
             from months
-            left join parts on months.n = parts.n
+            {{ 'left' if is_cumulative else 'inner' }} join parts on months.n = parts.n
             group by months.n, months.month
         ),
 

@@ -1,20 +1,20 @@
 {#-
-    A test that has passed is not run again on what it has passed on: what it reads is the same, and so is its
-    code. Tests that look at rows of an hourly table one by one look at the months that have changed (`untested`).
-    In all else it is dbt's own test.
+    In `dbt build` a test is not run again on what it has passed on: what it reads is the same, and so is its code.
+    Tests that look at rows of an hourly table one by one look at the months that have changed (`untested`).
+    `dbt test` runs every test on every row. In all else it is dbt's own test.
 -#}
 {% materialization test, default %}
     {%- set name = model.unique_id -%}
     {%- set inputs = made_from(model, sql) -%}
     {%- set untested = {} -%}
     {%- for row in states_of_months(name, inputs, is_cumulative=true) -%}
-        {%- if untested or row['wanted'] != row['recorded'] -%}
+        {%- if untested or row['wanted'] != row['recorded'] or flags.WHICH != 'build' -%}
             {%- do untested.update({row['month']: row['wanted']}) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- set relations = [] -%}
 
-    {%- if not untested and not should_store_failures() -%}
+    {%- if not untested and flags.WHICH == 'build' and not should_store_failures() -%}
         {%- call statement('main', fetch_result=True) -%}
             select 0 as failures, false as should_warn, false as should_error
         {%- endcall -%}

@@ -18,45 +18,50 @@ from tests.conftest import Warehouse
 from tests.lakes import land, land_partition
 from tests.reference import compare
 
-ORDER = ["2024-02", "2024-03", "2024-01"]  # the middle first, the oldest last
+ORDER = ["2024-01", "2024-03", "2024-02"]  # the middle last
 OF_LAST_PRICES = {
     "int_klines_hourly",
+    "int_bars_hourly",
     "int_quote_volume_15m",
     "int_active_gaps_hourly",
     "int_minute_factors_hourly",
     "int_price_triad_hourly",
     "int_basis_hourly",
 }
-LOOKS_BACK = "int_size_classes_hourly"  # at sizes and bars of the month before
+LOOKS_BACK = "int_size_classes_hourly"  # at thresholds, which hang on what was before
 OF_TICKS = {
     "int_order_flow_hourly",
     "int_tick_defects_in_hours",
     "int_trade_sizes_daily",
-    LOOKS_BACK,
 }
 MONTHLY = OF_LAST_PRICES | {"int_premium_hourly"} | OF_TICKS
 OF_TICKERS = {"int_ticker_hourly": {"2024-03"}}  # the vendor's, of two days
-TABLES = MONTHLY | {
-    *OF_TICKERS,
-    "hourly_bars",
-    "hourly_funding",
-    "hourly_cleaned",
-    "hourly_open_interest",
-    "hourly_momentum",
-    "hourly_volatility",
-    "hourly_context",
-    "int_size_thresholds",
-    "hourly_order_flow",
-    "hourly_liquidations",
-    "liquidation_factors_1h",
-    "liquidation_factors_15m",
-    "hourly_structure",
-    "hourly_transforms",
-    "hourly_signals",
-    "hourly_ticker",
-    "final_dataset",
-    "final_dataset_metrics_complete",
-}
+CARRIED = {LOOKS_BACK, "int_hourly_spine", "int_magnet_hourly", "int_supertrend_hourly"}
+TABLES = (
+    MONTHLY
+    | CARRIED
+    | {
+        *OF_TICKERS,
+        "hourly_bars",
+        "hourly_funding",
+        "hourly_cleaned",
+        "hourly_open_interest",
+        "hourly_momentum",
+        "hourly_volatility",
+        "hourly_context",
+        "int_size_thresholds",
+        "hourly_order_flow",
+        "hourly_liquidations",
+        "liquidation_factors_1h",
+        "liquidation_factors_15m",
+        "hourly_structure",
+        "hourly_transforms",
+        "hourly_signals",
+        "hourly_ticker",
+        "final_dataset",
+        "final_dataset_metrics_complete",
+    }
+)
 KEYS = {  # where they are not symbol and hour
     "int_quote_volume_15m": ("symbol", "bar_ts"),
     "liquidation_factors_15m": ("symbol", "bar_ts"),
@@ -85,22 +90,26 @@ def run(lake: Path, warehouse: Path, *args: str, **variables: object) -> dict[st
               "tag:evaluation", "--exclude-resource-type", "unit_test",
               "--exclude-resource-type", "test", *args, **variables)  # fmt: skip
     built: dict[str, set[str]] = {}
-    for model, month in re.findall(r"(int_\w+): (\d{4}-\d{2}) \(\d+ of \d+\)", out):
-        built.setdefault(model, set()).add(month)
+    line = r"(\w+): (\d{4}-\d{2})(?: to (\d{4}-\d{2}))? \(\d+ of \d+\)"
+    for model, first, last in re.findall(line, out):
+        months = pd.period_range(first, last or first, freq="M")
+        built.setdefault(model, set()).update(map(str, months))
     return built
 
 
-def built_by(month: str, landed: set[str]) -> dict[str, set[str]]:
-    """What the landing of a month makes the models build, with these months landed already."""
-    following = str(pd.Period(month) + 1)
-    built = {model: {month} for model in MONTHLY}
-    built[LOOKS_BACK] = {month} | ({following} & landed)
-    return built | {model: months for model, months in OF_TICKERS.items() if month in months}
+def check_built(built: dict[str, set[str]], month: str, following: set[str]) -> None:
+    """A month has landed: it is built, and where rows hang on what was before, what follows too."""
+    monthly = {model: months for model, months in built.items() if model in MONTHLY}
+    assert monthly == {model: {month} for model in MONTHLY}
+    carried = {model: months for model, months in built.items() if model not in MONTHLY}
+    assert set(carried) >= CARRIED
+    for model, months in carried.items():
+        assert months == OF_TICKERS.get(model, {month} | following), model
 
 
 def check_same(left: Path, right: Path, tables: set[str] = TABLES) -> None:
     for table in sorted(tables):
-        frames = [read(p, table).drop(columns="built_from", errors="ignore") for p in (left, right)]
+        frames = [read(p, table) for p in (left, right)]
         keys = KEYS.get(table, ("symbol", "hour_ts"))
         differences = compare(*frames, rel=1e-12, keys=keys, floor=0)
         assert not differences, f"{table}: " + "\n".join(str(d) for d in differences)
@@ -108,14 +117,18 @@ def check_same(left: Path, right: Path, tables: set[str] = TABLES) -> None:
 
 @pytest.fixture(scope="module")
 def grown(sandbox: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A lake that grew month by month in an odd order, built after each."""
+    """A lake that grew month by month in an odd order, built after each, a month at a time."""
     folder = tmp_path_factory.mktemp("grown")
     lake, warehouse = folder / "lake", folder / "w.duckdb"
-    for i, month in enumerate(ORDER):
-        land_month(sandbox.lake, lake, month)
-        last = month == ORDER[-1]  # what is not built by month is built from the whole lake anyway
-        select = () if last else ("--select", "+config.materialized:monthly")
-        assert run(lake, warehouse, *select) == built_by(month, set(ORDER[:i]))
+    land_month(sandbox.lake, lake, "2024-01")
+    check_built(run(lake, warehouse, batch_months=1), "2024-01", set())
+    land_month(sandbox.lake, lake, "2024-03")
+    built = run(lake, warehouse, batch_months=1)
+    # rows of a contract go on for a while after its last trade: into a month that has not landed
+    assert built["hourly_bars"] == {"2024-02", "2024-03"}
+    assert built["int_klines_hourly"] == {"2024-03"}
+    land_month(sandbox.lake, lake, "2024-02")
+    check_built(run(lake, warehouse, batch_months=1), "2024-02", {"2024-03"})
     return lake, warehouse
 
 
@@ -124,7 +137,7 @@ def test_months_in_any_order_equal_one_build(sandbox: Warehouse, grown: tuple[Pa
 
 
 def test_nothing_new_builds_nothing(grown: tuple[Path, Path]):
-    assert run(*grown, "--select", "config.materialized:monthly") == {}
+    assert run(*grown) == {}
 
 
 def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
@@ -145,8 +158,12 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     minutes.loc[late, "volume"] *= 50
     land(lake, minutes)
 
-    built = {model: {"2024-02"} for model in OF_LAST_PRICES}
-    assert run(lake, warehouse) == built | {LOOKS_BACK: {"2024-02", "2024-03"}}
+    built = run(lake, warehouse)
+    for model, months in built.items():
+        following = set() if model in OF_LAST_PRICES else {"2024-03"}
+        assert months == {"2024-02"} | following, model
+    assert set(built) >= OF_LAST_PRICES | CARRIED
+    assert not built.keys() & (MONTHLY - OF_LAST_PRICES)
     after = read(warehouse, "final_dataset")
     hour = pd.Timestamp("2024-02-10 03:00")
     for symbol in after["symbol"].unique():
@@ -189,9 +206,12 @@ def test_sizes_of_trades_that_come_late_rebuild_the_month_that_looks_back_too(
     land_partition(Lake(lake), log, "agg_trade_sizes_1h", "BTCUSDT", "2024-01", sizes)
     log.close()
 
+    every = set(ORDER)
     assert run(lake, warehouse, *only) == {
         "int_trade_sizes_daily": {"2024-01"},
-        LOOKS_BACK: {"2024-01", "2024-02"},
+        "int_size_thresholds": every,
+        LOOKS_BACK: every,
+        "hourly_order_flow": every,
     }
     query = """select whale_thr_quote from hourly_order_flow
         where symbol = 'BTCUSDT' and hour_ts = '2024-02-02'"""
@@ -210,7 +230,11 @@ def test_another_threshold_rebuilds_every_month(grown: tuple[Path, Path], tmp_pa
     lake, warehouse = grown[0], tmp_path / "w.duckdb"
     shutil.copy(grown[1], warehouse)
     only = ("--select", "int_trade_sizes_daily", "int_size_thresholds", LOOKS_BACK)
-    assert run(lake, warehouse, *only, whale_q=0.9) == {LOOKS_BACK: set(ORDER)}
+    every = set(ORDER)
+    assert run(lake, warehouse, *only, whale_q=0.9) == {
+        "int_size_thresholds": every,
+        LOOKS_BACK: every,
+    }
     assert run(lake, warehouse, *only, whale_q=0.9) == {}
 
 
@@ -236,6 +260,8 @@ def test_a_build_that_broke_off_goes_on_where_it_stopped(grown: tuple[Path, Path
 def test_full_refresh_builds_every_month_again(grown: tuple[Path, Path], tmp_path: Path):
     lake, warehouse = grown[0], tmp_path / "w.duckdb"
     shutil.copy(grown[1], warehouse)
-    built = run(lake, warehouse, "--full-refresh", "--select", "config.materialized:monthly")
-    assert built == {model: set(ORDER) for model in MONTHLY} | OF_TICKERS
-    check_same(grown[1], warehouse, MONTHLY)
+    built = run(lake, warehouse, "--full-refresh")
+    assert set(built) >= MONTHLY | CARRIED
+    for model, months in built.items():
+        assert months == OF_TICKERS.get(model, set(ORDER)), model
+    check_same(grown[1], warehouse)

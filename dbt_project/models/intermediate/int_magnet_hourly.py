@@ -323,7 +323,7 @@ def maps_before(dbt: Any, session: Any, since: str) -> dict[Segment, list[float]
     try:
         rows = session.execute(
             f"""select symbol, listing_segment, map from {dbt.this}
-            where hour_ts = timestamp '{since}' - interval '1' hour and map is not null"""
+            where hour_ts = timestamp '{since}' - interval '1' hour and map is not null"""  # noqa: S608
         ).fetchall()
     except duckdb.CatalogException:
         return {}

@@ -87,7 +87,7 @@ def generate(
     Args:
         days: of the last month; None for all of it.
         ticks: tick layers and liquidations too.
-        workers: processes; each holds one month of one contract at a time, about 100 MB.
+        workers: processes, each of which holds one month of one contract at a time; 1 is this one.
     """
     started = time.monotonic()
     lake = Lake(root)
@@ -96,12 +96,8 @@ def generate(
     datasets = WITHOUT_TICKS + TICKS if ticks else WITHOUT_TICKS
     jobs = list(_jobs(lake, state, contracts(symbols), months, days, datasets))
     partitions = rows = size = 0
-    context = multiprocessing.get_context("forkserver")
-    with (
-        contextlib.closing(LandingLog(lake.log_folder, "vision")) as log,
-        ProcessPoolExecutor(workers, context) as pool,
-    ):
-        for records in pool.map(write_month, jobs):
+    with contextlib.closing(LandingLog(lake.log_folder, "vision")) as log:
+        for records in _written(jobs, workers):
             for record in records:
                 held = state.get(record.key)
                 log.append(record, after=held.log_seq if held else "")
@@ -109,6 +105,15 @@ def generate(
                 rows += record.rows_out
                 size += record.parquet_bytes or 0
     return Generated(partitions, rows, size, time.monotonic() - started)
+
+
+def _written(jobs: list[Job], workers: int) -> Iterator[list[LandingRecord]]:
+    if workers == 1:
+        yield from map(write_month, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        yield from pool.map(write_month, jobs)
 
 
 def _jobs(
@@ -156,7 +161,7 @@ def write_month(job: Job) -> list[LandingRecord]:
         made = table(dataset, month, job.days)
         record = _record(job, name, dataset, "landed")
         leader = VISION[dataset].made_with
-        record.files = list(_files(VISION[leader or dataset], month, made, job.days))
+        record.files = list(_files(VISION[dataset], month, made, job.days))
         if leader:
             record.made_from, record.files = record.versions, []
         if made.rows is None:
@@ -189,23 +194,26 @@ def _commit(lake: Lake, record: LandingRecord, rows: pa.Table) -> None:
 def _files(spec: Dataset, month: Month, made: Table, days: int) -> Iterator[FileRecord]:
     """The files that an archive would have: one of the month once it is over, else of its days.
 
-    Funding has one of the month from its first day on: the archive has none until it is over.
+    Those of a dataset that is made with another one are that one's. Funding has one of the month
+    from its first day on: the archive has none until the month is over.
     """
     symbol = month.contract.symbol
+    rows = rows_by_day(made.rows, spec) if made.rows else {}
+    spec = VISION[spec.made_with or spec.name]
     monthly = "monthly" in spec.cadences
     if monthly and ("daily" not in spec.cadences or days == month.days):
         periods = [month.name]
-        rows = {month.name: made.rows.num_rows if made.rows else 0}
+        rows = {month.name: sum(rows.values())}
     else:
         listed = month.listed[: days * DAY].reshape(-1, DAY).any(axis=1)
         numbers = [int(n) + 1 for n in np.flatnonzero(listed) if n + 1 not in made.absent_days]
         periods = [f"{month.name}-{n:02d}" for n in numbers]
-        rows = rows_by_day(made.rows, spec) if made.rows else {}
     for period in periods:
         prefix = spec.prefixes("monthly" if len(period) == 7 else "daily", symbol)[0]
         url = ARCHIVE + prefix + spec.file_name(symbol, period)
         bad = made.rows is None or (len(period) == 10 and int(period[8:]) in made.bad_days)
-        file = FileRecord(url, period, "landed", hashlib.md5(url.encode()).hexdigest())
+        version = f"{url} to day {days}" if len(period) == 7 else url
+        file = FileRecord(url, period, "landed", hashlib.md5(version.encode()).hexdigest())
         if bad:
             file.outcome, file.error = "quarantined", f"{url}: its zip is cut short"
         else:

@@ -257,7 +257,7 @@ class Build:
                 ]
                 at_work[group].append((times[0], times[-1]))
         for group, intervals in at_work.items():
-            groups[group].busy = _covered(intervals)
+            groups[group].busy = covered(intervals)
         return dict(groups)
 
     def _group(self, node: str) -> str:
@@ -299,7 +299,7 @@ class Build:
         }
 
 
-def _covered(intervals: Iterable[Interval]) -> float:
+def covered(intervals: Iterable[Interval]) -> float:
     """Seconds that lie in at least one interval."""
     total, reached = 0.0, None
     for start, end in sorted(intervals):

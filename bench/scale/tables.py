@@ -342,7 +342,7 @@ def _tick_sizes(month: Month, days: int) -> Table:
 def _liquidations(month: Month, days: int) -> Table:
     """Forced orders: more when the price moves, longs when it falls."""
     random = _random(month, "liquidations")
-    counts = random.poisson(np.minimum(0.02 * month.moves**2, 2)) * (month.trades > 0)
+    counts = random.poisson(np.minimum(0.06 * month.moves**2, 5)) * (month.trades > 0)
     at = np.repeat(np.arange(len(counts)), counts)
     late, luck, depth, partial = random.random((4, len(at)))
     spread = random.standard_normal(len(at))

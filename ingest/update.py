@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-import duckdb
-
 from ingest.builds import publishable
 from ingest.config import Config
 from ingest.datasets import API, own_files
@@ -30,7 +28,7 @@ from ingest.partition import utc_today
 from ingest.publish import publish
 from ingest.run import Options, Summary, ingest_archive
 from ingest.universe import default_symbols
-from ingest.warehouse import attach
+from ingest.warehouse import memory_limit, opened
 
 _TAIL = 1 << 20  # bytes at the end of a log file that surely hold its last line
 
@@ -222,10 +220,9 @@ def reason_to_build(config: Config) -> str | None:
     """Why the warehouse is not what the lake would make of it; None if it is."""
     if not config.warehouse.exists():
         return f"there is no warehouse {config.warehouse} yet"
-    with contextlib.closing(duckdb.connect(":memory:")) as connection:
-        name = attach(connection, config.warehouse)
+    with opened(config.warehouse, memory_limit()) as connection:
         try:
-            last = publishable(connection, name)
+            last = publishable(connection, config.warehouse.stem)
         except UsageError as error:
             return re.split("[:;] ", str(error))[0]
     landed = last_landing(Lake(config.lake))

@@ -315,7 +315,7 @@ class _Run:
                     await each_claimed(pulls, self._pull, self.claims, progress)
                 finally:
                     self.summary.seconds = progress.seconds
-                    self.summary.requests = api.requests
+                    self.summary.requests, self.summary.waited = api.requests, api.waited
         return pulls, self.summary
 
     def _answered(self, key: Key) -> list[Span]:

@@ -79,6 +79,13 @@ class Summary:
     known_bad: int = 0
     by_others: int = 0  # landed by other perp processes meanwhile
     requests: int = 0  # to an API
+    waited: float = 0.0  # seconds, for the API's request limits
+
+    @property
+    def asked(self) -> str:
+        """How much an API was asked, for people."""
+        waiting = f" ({self.waited:,.0f} s waiting for its limits)" if self.waited >= 1 else ""
+        return f"{self.requests:,} requests{waiting}"
 
     @property
     def ok(self) -> bool:

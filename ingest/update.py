@@ -190,7 +190,7 @@ def _api(
         return "no dataset of the API was asked for", True
     pull = PullOptions(retry=options.retry, whole_hours=True)
     _, done = ingest_api(config, datasets, None, None, None, pull, default_symbols=symbols)
-    return _said(done, f"{done.requests:,} requests"), done.ok
+    return _said(done, done.asked), done.ok
 
 
 def _said(summary: Summary, more: str) -> str:

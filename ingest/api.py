@@ -167,6 +167,7 @@ class Holdings:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._records = lake.state("vision")
+        self._of_metrics: dict[Path, dict[str, list[Span]]] = {}
 
     def spans(self, dataset: str, symbol: str, month: str) -> list[Span]:
         """Moments of a series that the archive has brought."""
@@ -178,40 +179,52 @@ class Holdings:
             start = datetime.combine(month_bounds(month)[0], datetime.min.time())
             return [(start, _moment(record.last_time) + timedelta(minutes=1))]
         grain = timedelta(minutes=record.spec.grain_minutes or 1)
-        if dataset not in _IN_METRICS and record.gaps == 0:
-            return [(_moment(record.first_time), _moment(record.last_time) + grain)]
-        return self._runs(record, dataset, grain)
-
-    def _runs(self, record: LandingRecord, dataset: str, grain: timedelta) -> list[Span]:
         path = self._lake.partition_of(record)
         if dataset in _IN_METRICS:
-            slots = _metrics_labels(path, *_IN_METRICS[dataset])
-        else:
-            column = record.spec.time_column
-            slots = pq.read_table(path, columns=[column], partitioning=None)[column]
-        floored = pc.floor_temporal(slots, multiple=grain // _MINUTE, unit="minute")
-        held = np.unique(floored.drop_null().to_numpy().astype("datetime64[us]"))
-        if not held.size:
-            return []
-        breaks = np.flatnonzero(np.diff(held) > np.timedelta64(grain))
-        starts, ends = held[[0, *breaks + 1]], held[[*breaks, -1]] + np.timedelta64(grain)
-        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+            if path not in self._of_metrics:  # one look serves all series of the file
+                labels = _metrics_labels(path)
+                self._of_metrics[path] = {name: _runs(x, grain) for name, x in labels.items()}
+            return self._of_metrics[path][dataset]
+        if record.gaps == 0:
+            return [(_moment(record.first_time), _moment(record.last_time) + grain)]
+        column = record.spec.time_column
+        return _runs(_read(path, [column])[column], grain)
 
 
-def _metrics_labels(path: Path, column: str, zero_is_missing: bool) -> pa.ChunkedArray:
-    """Ends of the five minutes for which a metrics partition has a value in a column."""
-    names = ["create_time", "file_date", column]
-    table = pq.read_table(path, columns=names, partitioning=None)
-    known = pc.is_valid(table[column])
-    if zero_is_missing:
-        known = pc.and_(known, pc.greater(pc.fill_null(table[column], 0), 0))
-    table = table.filter(known)
+def _runs(slots: pa.ChunkedArray, grain: timedelta) -> list[Span]:
+    """Spans of the moments from each time on that lie no more than a grain apart."""
+    floored = pc.floor_temporal(slots, multiple=grain // _MINUTE, unit="minute")
+    # Sorted, not made unique: equal neighbours break no run, and looking for them takes longer.
+    held = np.sort(floored.drop_null().to_numpy().astype("datetime64[us]"))
+    if not held.size:
+        return []
+    breaks = np.flatnonzero(np.diff(held) > np.timedelta64(grain))
+    starts, ends = held[[0, *breaks + 1]], held[[*breaks, -1]] + np.timedelta64(grain)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(columns, use_threads=False)
+
+
+def _metrics_labels(path: Path) -> dict[str, pa.ChunkedArray]:
+    """Ends of the five minutes for which a metrics partition has a value, by series."""
+    columns = [column for column, _ in _IN_METRICS.values()]
+    table = _read(path, ["create_time", "file_date", *columns])
     labels = table["create_time"]
-    return pc.if_else(
+    labels = pc.if_else(
         pc.greater_equal(table["file_date"], METRICS_START_LABELS_FROM),
         pc.add(labels, timedelta(minutes=5)),
         labels,
     )
+    result = {}
+    for dataset, (column, zero_is_missing) in _IN_METRICS.items():
+        known = pc.is_valid(table[column])
+        if zero_is_missing:
+            known = pc.and_(known, pc.greater(pc.fill_null(table[column], 0), 0))
+        result[dataset] = labels.filter(known)
+    return result
 
 
 def ingest_api(
@@ -315,7 +328,7 @@ class _Run:
                     await each_claimed(pulls, self._pull, self.claims, progress)
                 finally:
                     self.summary.seconds = progress.seconds
-                    self.summary.requests = api.requests
+                    self.summary.requests, self.summary.waited = api.requests, api.waited
         return pulls, self.summary
 
     def _answered(self, key: Key) -> list[Span]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 
+from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import UsageError
-from ingest.warehouse import quoted
+from ingest.lake import Lake
+from ingest.warehouse import memory_limit, opened, quoted
 
 _CHECKING_ONLY = "test"  # the one command on record that changes no table
+_TAIL = 1 << 20  # bytes at the end of a log file that surely hold its last line
+_OF_DBT = ("dbt_project", "macros", "tests/dbt", "dbt_project.yml", "profiles.yml")
 
 
 @dataclass(frozen=True)
@@ -105,3 +112,42 @@ def _has(connection: duckdb.DuckDBPyConnection, warehouse: str, table: str) -> b
         [warehouse, table],
     ).fetchone()
     return found is not None
+
+
+def reason_to_build(config: Config) -> str | None:
+    """Why the warehouse is not what the lake and the models would make of it; None if it is."""
+    if not config.warehouse.exists():
+        return f"there is no warehouse {config.warehouse} yet"
+    with opened(config.warehouse, memory_limit()) as connection:
+        try:
+            last = publishable(connection, config.warehouse.stem)
+        except UsageError as error:
+            return re.split("[:;] ", str(error))[0]
+    landed = last_landing(Lake(config.lake))
+    if landed and landed > last.started_at:
+        return f"data has landed since the {last.name}"
+    edited, path = last_edit()
+    if edited > last.started_at:
+        return f"{path} has changed since the {last.name}"
+    return None
+
+
+def last_landing(lake: Lake) -> datetime | None:
+    """When the newest record of the landing log was written (UTC)."""
+    moments = []
+    for path in lake.log_folder.glob("*.jsonl"):
+        with path.open("rb") as handle:
+            handle.seek(max(handle.seek(0, 2) - _TAIL, 0))
+            lines = handle.read().split(b"\n")[:-1]  # what follows the last end is a torn line
+        if lines:
+            moments.append(datetime.fromisoformat(json.loads(lines[-1])["landed_at"]))
+    return max(moments, default=None)
+
+
+def last_edit() -> tuple[datetime, Path]:
+    """When (UTC) which file of the dbt project was changed last; its folders count as files."""
+    paths = [PROJECT_ROOT / name for name in _OF_DBT]
+    paths += [p for root in paths for p in root.rglob("*") if p.name != "__pycache__"]
+    seconds, path = max((p.stat().st_mtime, p) for p in paths if p.suffix != ".pyc")
+    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return moment, path.relative_to(PROJECT_ROOT)

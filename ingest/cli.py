@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest import runlog
+from ingest.builds import reason_to_build
 from ingest.cli_export import export_group
 from ingest.cli_ingest import ingest
 from ingest.cli_operations import (
@@ -39,6 +40,7 @@ from ingest.errors import PerpError, UsageError
 from ingest.lake import Lake
 from ingest.progress import duration, size
 from ingest.status import holdings, month_ranges
+from ingest.warehouse import check_unlocked
 
 
 def main() -> None:
@@ -162,7 +164,12 @@ def status(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @located("lake", "warehouse")
 def build(config: Config, arguments: tuple[str, ...]) -> int:
-    """Run ``dbt build`` on the lake; further arguments go to dbt."""
+    """Run ``dbt build`` on the lake if there is anything to build; further arguments go to dbt."""
+    if not arguments:
+        check_unlocked(config.warehouse)
+        if reason_to_build(config) is None:
+            print("nothing to build: neither data nor models have changed since the last build")
+            return 0
     took = runlog.last_seconds(
         runlog.folder_of(config.lake), "build", {"arguments": list(arguments)}
     )

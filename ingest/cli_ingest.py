@@ -228,7 +228,7 @@ def api(
         counts = summary.partitions
         print(
             f"partitions: {counts['landed']} landed, {summary.by_others} left to other processes, "
-            f"{counts['failed']} failed; {summary.requests:,} requests in "
+            f"{counts['failed']} failed; {summary.asked} in "
             f"{duration(summary.seconds)}, {summary.rows:,} rows in the partitions written"
         )
         for problem in summary.problems:

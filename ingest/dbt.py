@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,10 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import duckdb
-
 from ingest.config import PROJECT_ROOT, Config
-from ingest.errors import PerpError
+from ingest.warehouse import check_unlocked
 
 
 def run_dbt(config: Config, *arguments: str) -> int:
@@ -47,23 +44,6 @@ def run_dbt(config: Config, *arguments: str) -> int:
             except KeyboardInterrupt:
                 process.kill()
             raise
-
-
-def check_unlocked(warehouse: Path) -> None:
-    """Raise PerpError if another process has the warehouse open, for writing or for reading."""
-    if not warehouse.exists():
-        return
-    try:
-        duckdb.connect(str(warehouse)).close()
-    except duckdb.IOException as error:
-        reason = str(error).splitlines()[0]
-        held = re.search(r"Conflicting lock is held in (.+? \(PID \d+\))", reason)
-        if held is None:
-            raise PerpError(f"cannot open the warehouse {warehouse}: {reason}") from error
-        raise PerpError(
-            f"the warehouse {warehouse} is open in another process, {held[1]}; end that one, or "
-            "have it read the published file, then run the same command again"
-        ) from error
 
 
 @contextmanager

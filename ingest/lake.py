@@ -63,7 +63,7 @@ class FileRecord:
     last_time: str | None = None
     attempts: int = 0
     error: str | None = None
-    carried: bool = False  # rows taken over from the previous landing of this partition
+    carried: bool = False  # taken over from the previous landing of this partition, not read again
 
 
 @dataclass

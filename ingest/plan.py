@@ -36,6 +36,7 @@ class Task:
         previous: record to build on, if what it landed can be built on.
         also: further datasets to make.
         seen: ``log_seq`` of the partition's newest record when this was planned.
+        known_bad: quarantined files that upstream has not replaced, by period: not to be read.
     """
 
     dataset: str
@@ -48,6 +49,7 @@ class Task:
     last_day: str
     also: tuple[str, ...] = ()
     seen: str = ""
+    known_bad: Mapping[str, FileRecord] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -59,7 +61,7 @@ class Task:
         """Size of the zips that are likely to be read."""
         if self.monthly:
             return self.monthly.bytes
-        return sum(file.bytes for file in self.daily.values())
+        return sum(f.bytes for day, f in self.daily.items() if day not in self.known_bad)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ class Planner:
         needs = _needs(monthly, daily, record, self._is_whole(record, others),
                        self.retry_quarantined)  # fmt: skip
         if needs is not None:
-            return Task(*key, *needs, *asked, also, record.log_seq if record else ""), None
+            seen = record.log_seq if record else ""
+            return Task(*key, *needs, *asked, also, seen, self._known_bad(files, needs[2])), None
         if record is None:
             return None, LandingRecord("vision", *key, "absent_upstream", *asked)
         if (record.first_day, record.last_day) == asked:
@@ -155,6 +158,19 @@ class Planner:
         files_held = [replace(f, carried=True) for f in record.files]
         fact = replace(record, first_day=asked[0], last_day=asked[1], files=files_held)
         return None, fact
+
+    def _known_bad(self, files: Upstream, record: LandingRecord | None) -> dict[str, FileRecord]:
+        """Files that a record has in quarantine and upstream still lists as they were."""
+        if record is None or self.retry_quarantined:
+            return {}
+        listed = {**files.monthly, **files.daily}
+        return {
+            f.period: f
+            for f in record.files
+            if f.outcome == "quarantined"
+            and f.period in listed
+            and _version(f) == _version(listed[f.period])
+        }
 
     def _also(self, key: Key, state: Mapping[Key, LandingRecord]) -> tuple[str, ...]:
         """Datasets made with this one: those always made, asked for, or made here before."""
@@ -208,10 +224,10 @@ def _needs(
     if stale or not is_whole:  # nothing of the old file can be reused: every file is read again
         return monthly, daily, None
     settled = ("landed",) if retry_quarantined else ("landed", "quarantined")
-    seen = {(f.period, f.etag, f.checksum_etag) for f in record.files if f.outcome in settled}
+    seen = {_version(f) for f in record.files if f.outcome in settled}
 
     def is_new(file: RemoteFile) -> bool:
-        return (file.period, file.etag, file.checksum_etag) not in seen
+        return _version(file) not in seen
 
     if monthly and is_new(monthly):
         return monthly, daily, record
@@ -221,3 +237,8 @@ def _needs(
         return None
     # A repair of a monthly file is made from that file again, so that it equals a full landing.
     return monthly if has_month else None, needed, record
+
+
+def _version(file: FileRecord | RemoteFile) -> tuple[str, str | None, str | None]:
+    """What tells a file from the one that upstream replaces it with."""
+    return file.period, file.etag, file.checksum_etag

@@ -120,8 +120,8 @@ def publish(config: Config, *, keep: int = 3, partition_by: PartitionBy = "month
         keep: versions to keep, the new one included.
         partition_by: how the Parquet files are cut.
 
-    Raises UsageError if the build is not fit to be published, PerpError if it cannot be written.
-    In both cases what is published stays.
+    Raises UsageError if the build is not fit to be published, PerpError if the warehouse cannot be
+    opened or the version cannot be written. In both cases what is published stays.
     """
     started = time.monotonic()
     root = config.published
@@ -403,9 +403,8 @@ def _tables(connection: duckdb.DuckDBPyConnection, source: str) -> list[Table]:
 
 def _audit(path: Path, tables: Sequence[Table]) -> None:
     """Read the finished file as readers do; raises PerpError if a table is not all there."""
-    with contextlib.closing(
-        duckdb.connect(str(path), read_only=True, config={"enable_external_access": False})
-    ) as connection:
+    connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": False})
+    with connection, interruptible(connection):
         for table in tables:
             row = connection.execute(f"select count(*) from {quoted(table.name)}").fetchone()  # noqa: S608
             if row != (table.rows,):

@@ -79,6 +79,13 @@ class Summary:
     known_bad: int = 0
     by_others: int = 0  # landed by other perp processes meanwhile
     requests: int = 0  # to an API
+    waited: float = 0.0  # seconds, for the API's request limits
+
+    @property
+    def asked(self) -> str:
+        """How much an API was asked, for people."""
+        waiting = f" ({self.waited:,.0f} s waiting for its limits)" if self.waited >= 1 else ""
+        return f"{self.requests:,} requests{waiting}"
 
     @property
     def ok(self) -> bool:
@@ -92,6 +99,7 @@ class Summary:
         new = []
         for file in record.files:
             if file.carried:
+                self.known_bad += file.outcome == "quarantined"
                 continue
             self.files[file.outcome] += 1
             problem = f"{file.outcome}: {file.error}"
@@ -428,7 +436,8 @@ class _Runner:
             if day in held
             and (held[day].etag, held[day].checksum_etag) == (file.etag, file.checksum_etag)
         }
-        await asyncio.gather(*(read(f) for d, f in wanted.items() if d not in unchanged))
+        bad = {p for p in task.known_bad if p in wanted or (p == task.month and not task.monthly)}
+        await asyncio.gather(*(read(f) for d, f in wanted.items() if d not in unchanged | bad))
 
         month = task.month in fresh
         daily = fresh - {task.month}
@@ -438,6 +447,7 @@ class _Runner:
             for period, f in sorted(held.items())
             if period in keep or (period == task.month and not month)
         ]
+        record.files += [replace(task.known_bad[period], carried=True) for period in bad]
         record.files.sort(key=lambda f: f.period)
         if fresh:
             await self._commit(record, folder, month, daily, keep, task)
@@ -562,10 +572,11 @@ def _days_to_keep(
 
 def nothing_new(record: LandingRecord, previous: LandingRecord | None) -> LandingRecord:
     """An attempt that brought no rows: say why, and stand by what the partition already holds."""
-    outcomes = {f.outcome for f in record.files if not f.carried}
+    told = [f for f in record.files if not f.carried or f.outcome == "quarantined"]
+    outcomes = {f.outcome for f in told}
     order: tuple[Status, ...] = ("failed", "quarantined", "absent_upstream")
     record.status = next((s for s in order if s in outcomes), "absent_upstream")
-    record.error = "; ".join(f.error for f in record.files if f.error and not f.carried) or None
+    record.error = "; ".join(f.error for f in told if f.error) or None
     if previous is not None:
         for name in (
             "rows_out", "first_time", "last_time", "gaps", "bad_rows", "missing_ids",

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import re
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
-import duckdb
-
-from ingest.builds import publishable
+from ingest.builds import reason_to_build
 from ingest.config import Config
 from ingest.datasets import API, own_files
 from ingest.dbt import run_dbt
@@ -30,9 +26,6 @@ from ingest.partition import utc_today
 from ingest.publish import publish
 from ingest.run import Options, Summary, ingest_archive
 from ingest.universe import default_symbols
-from ingest.warehouse import attach
-
-_TAIL = 1 << 20  # bytes at the end of a log file that surely hold its last line
 
 
 @dataclass(frozen=True)
@@ -192,7 +185,7 @@ def _api(
         return "no dataset of the API was asked for", True
     pull = PullOptions(retry=options.retry, whole_hours=True)
     _, done = ingest_api(config, datasets, None, None, None, pull, default_symbols=symbols)
-    return _said(done, f"{done.requests:,} requests"), done.ok
+    return _said(done, done.asked), done.ok
 
 
 def _said(summary: Summary, more: str) -> str:
@@ -216,34 +209,6 @@ def _build(config: Config, build: Callable[[Config], int]) -> tuple[str, bool]:
     print(f"update: dbt build, because {reason}", file=sys.stderr, flush=True)
     code = build(config)
     return ("dbt build", True) if code == 0 else (f"dbt build failed with code {code}", False)
-
-
-def reason_to_build(config: Config) -> str | None:
-    """Why the warehouse is not what the lake would make of it; None if it is."""
-    if not config.warehouse.exists():
-        return f"there is no warehouse {config.warehouse} yet"
-    with contextlib.closing(duckdb.connect(":memory:")) as connection:
-        name = attach(connection, config.warehouse)
-        try:
-            last = publishable(connection, name)
-        except UsageError as error:
-            return re.split("[:;] ", str(error))[0]
-    landed = last_landing(Lake(config.lake))
-    if landed and landed > last.started_at:
-        return f"data has landed since the {last.name}"
-    return None
-
-
-def last_landing(lake: Lake) -> datetime | None:
-    """When the newest record of the landing log was written (UTC)."""
-    moments = []
-    for path in lake.log_folder.glob("*.jsonl"):
-        with path.open("rb") as handle:
-            handle.seek(max(handle.seek(0, 2) - _TAIL, 0))
-            lines = handle.read().split(b"\n")[:-1]  # what follows the last end is a torn line
-        if lines:
-            moments.append(datetime.fromisoformat(json.loads(lines[-1])["landed_at"]))
-    return max(moments, default=None)
 
 
 def _publish(config: Config, keep: int) -> tuple[str, bool]:

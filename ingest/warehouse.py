@@ -1,8 +1,9 @@
-"""The warehouse file, for those who read it: opened read-only, its errors in our words."""
+"""The warehouse file, for those who open it: its errors in our words."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,11 @@ from pathlib import Path
 import duckdb
 
 from ingest.errors import PerpError, UsageError
+
+_LOCKED = re.compile(
+    r'IO Error: Could not set lock on file ".*?": '
+    r"(?:Conflicting lock is held in (.+? \(PID \d+\)))?"
+)
 
 
 def memory_limit() -> str:
@@ -31,18 +37,35 @@ def opened(path: Path, limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     if not path.is_file():
         raise UsageError(f"there is no warehouse {path}; build one with: perp build")
-    try:
+    with _opening(path):
         connection = duckdb.connect(str(path), read_only=True, config={"memory_limit": limit})
-    except duckdb.IOException as error:
-        if "lock" in str(error):
-            raise PerpError(
-                f"{path} is being written by another process; wait until its build has ended, or "
-                "read the published file"
-            ) from error
-        raise PerpError(f"{path} is not a DuckDB file: {first_line(error)}") from error
     with connection, _in_our_words(path, limit), interruptible(connection):
         connection.execute("set enable_progress_bar = false")  # it writes to stdout
         yield connection
+
+
+def check_unlocked(warehouse: Path) -> None:
+    """Raise PerpError if another process has the warehouse open, for writing or for reading."""
+    if warehouse.exists():
+        with _opening(warehouse):
+            duckdb.connect(str(warehouse)).close()
+
+
+@contextmanager
+def _opening(warehouse: Path) -> Iterator[None]:
+    """Say why DuckDB cannot open a warehouse, and who has it open if that is why."""
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = first_line(error)
+        locked = _LOCKED.match(reason)
+        if locked is None:
+            raise PerpError(f"cannot open the warehouse {warehouse}: {reason}") from error
+        raise PerpError(
+            f"the warehouse {warehouse} is open in another process"
+            f"{f', {locked[1]}' if locked[1] else ''}; wait for it or end it, then run the same "
+            "command again (whoever only reads has the published file)"
+        ) from error
 
 
 @contextmanager
@@ -100,20 +123,13 @@ def interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def attach(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> str:
     """Attach a warehouse read-only; returns its name, under which its views find each other.
 
-    Raises UsageError if there is none, or if another process is writing it.
+    Raises UsageError if there is none, PerpError if it cannot be opened.
     """
-    if not warehouse.exists():
+    if not warehouse.is_file():
         raise UsageError(f"there is no warehouse {warehouse}; build one with: perp build")
     name = warehouse.stem
-    try:
+    with _opening(warehouse):
         connection.execute(f"attach {literal(str(warehouse))} as {quoted(name)} (read_only)")
-    except duckdb.IOException as error:
-        if "lock" not in str(error):
-            raise
-        raise UsageError(
-            f"another process is writing the warehouse {warehouse}; wait for it to end, then run "
-            f"this command again ({first_line(error)})"
-        ) from error
     return name
 
 

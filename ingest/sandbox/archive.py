@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -49,17 +50,25 @@ class Summary:
     reused: bool
 
 
-def build_archive(root: Path, *, workers: int = 2) -> Summary:
-    """Write the archive below ``root``, or keep it if this version stands there already."""
+def build_archive(
+    root: Path, *, contracts: Sequence[Contract] = CONTRACTS, workers: int = 2
+) -> Summary:
+    """Write the archive of these contracts below ``root``, or keep it if it stands there already.
+
+    Flaws go by the contract's name: those of contracts that are left out are left out too.
+    """
     stamp = root.parent / f"{root.name}.json"
-    wanted = {"version": VERSION, "seed": SEED, "start": str(START), "end": str(END)}
+    wanted = {
+        "version": VERSION, "seed": SEED, "start": str(START), "end": str(END),
+        "symbols": [c.symbol for c in contracts],
+    }  # fmt: skip
     reused = stamp.exists() and json.loads(stamp.read_text()) == wanted
     if not reused:
         shutil.rmtree(root, ignore_errors=True)
         stamp.unlink(missing_ok=True)
         root.mkdir(parents=True)
         with ProcessPoolExecutor(workers) as pool:
-            list(pool.map(_write_contract, [root] * len(CONTRACTS), CONTRACTS))
+            list(pool.map(_write_contract, [root] * len(contracts), contracts))
         stamp.write_text(json.dumps(wanted))
     zips = list(root.rglob("*.zip"))
     return Summary(len(zips), sum(p.stat().st_size for p in zips), reused)

@@ -32,6 +32,7 @@ from ingest.sandbox.scenario import (
 from ingest.sandbox.server import ArchiveServer
 from ingest.sandbox.stream import ReplayClock, StreamServer, market_feed
 from ingest.sandbox.tardis import TardisServer
+from ingest.warehouse import memory_limit, opened
 
 EXAMPLES = ("carry_and_basis", "who_moved_the_price", "why_is_it_missing")
 
@@ -88,7 +89,7 @@ def build_warehouse(config: Config, folder: Path) -> int:
         if code := run_dbt(config, "--quiet", *arguments):
             return code
     _say("6  What stands in the warehouse")
-    with duckdb.connect(str(config.warehouse), read_only=True) as warehouse:
+    with opened(config.warehouse, memory_limit()) as warehouse:
         _show_tables(warehouse)
         compiled = PROJECT_ROOT / "target/compiled/perp_warehouse/dbt_project/analyses"
         for number, name in enumerate(EXAMPLES, start=1):

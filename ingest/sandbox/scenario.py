@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 
+import numpy as np
+
 from ingest.sandbox.market import Contract, Market, simulate
+from ingest.universe import default_symbols
 
 SEED = 7
 START = date(2024, 1, 1)
@@ -47,6 +52,26 @@ CONTRACTS = (
     ),
 )  # fmt: skip
 SYMBOLS = tuple(c.symbol for c in CONTRACTS)
+
+
+def contracts(count: int) -> tuple[Contract, ...]:
+    """So many contracts: the scenario's, then plain ones with names of the universe.
+
+    Raises ValueError for more than there are names.
+    """
+    names = [name for name in default_symbols() if name not in SYMBOLS]
+    if not 0 < count <= len(SYMBOLS) + len(names):
+        raise ValueError(f"1 to {len(SYMBOLS) + len(names)} contracts, not {count}")
+    return (*CONTRACTS, *map(_plain, names))[:count]
+
+
+def _plain(symbol: str) -> Contract:
+    """A contract without flaws; price, turnover and volatility follow from its name."""
+    random = np.random.default_rng((SEED, zlib.crc32(symbol.encode())))
+    price = float(10 ** random.uniform(-2, 2))
+    decimals = 4 - math.floor(math.log10(price))  # of a tick of 1 / 10,000 to 1 / 100,000
+    turnover, volatility = 10 ** random.uniform(4.5, 5.5), random.uniform(5e-4, 1e-3)
+    return Contract(symbol, round(price, decimals), decimals, 0, turnover, volatility)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -295,19 +296,22 @@ class ArchiveServer(LoopbackServer):
 
     def listing(self, prefix: str, delimiter: str, marker: str, max_keys: int) -> bytes:
         """One page of ListBucketResult."""
-        start, after = prefix.encode(), marker.encode()
-        entries: list[tuple[bytes, bool]] = []
-        seen: set[bytes] = set()
-        for key in self.keys():
-            if not key.startswith(start):
-                continue
-            end = key.find(delimiter.encode(), len(start)) if delimiter else -1
-            entry = (key, False) if end < 0 else (key[: end + 1], True)
-            if entry[0] <= after or entry[0] in seen or (entry[1] and after.startswith(entry[0])):
-                continue
-            seen.add(entry[0])
-            entries.append(entry)
+        start, after, cut = prefix.encode(), marker.encode(), delimiter.encode()
         limit = min(max_keys, self.page_size)
+        entries: list[tuple[bytes, bool]] = []
+        keys = self.keys()
+        at = bisect_left(keys, max(start, after))
+        while at < len(keys) and keys[at].startswith(start) and len(entries) <= limit:
+            key = keys[at]
+            end = key.find(cut, len(start)) if cut else -1
+            if end < 0:
+                entry, at = (key, False), at + 1
+            else:
+                folder = key[: end + len(cut)]
+                entry = (folder, True)
+                at = bisect_left(keys, folder[:-1] + bytes([folder[-1] + 1]), at)  # behind it
+            if entry[0] > after and not (entry[1] and after.startswith(entry[0])):
+                entries.append(entry)
         page, truncated = entries[:limit], len(entries) > limit
         parts = [
             f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{_NAMESPACE}">',
@@ -328,11 +332,12 @@ class ArchiveServer(LoopbackServer):
 
     def _contents(self, key: str) -> str:
         path = self.root / key
-        modified = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+        stat = path.stat()
+        modified = datetime.fromtimestamp(int(stat.st_mtime), UTC)
         return (
             f"<Contents><Key>{escape(key)}</Key>"
             f"<LastModified>{modified:%Y-%m-%dT%H:%M:%S}.000Z</LastModified>"
-            f"<ETag>&quot;{self.etag(path)}&quot;</ETag><Size>{path.stat().st_size}</Size>"
+            f"<ETag>&quot;{self.etag(path)}&quot;</ETag><Size>{stat.st_size}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
 

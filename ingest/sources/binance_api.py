@@ -47,11 +47,31 @@ class Limits:
     data_seconds: float = 300
 
 
+class Waiting:
+    """Measures for how long something was waited for, by one or by several at once."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._waiting = 0
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; what others wait meanwhile counts once."""
+        if self._waiting == 0:
+            self._since = time.monotonic()
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1
+            if self._waiting == 0:
+                self.seconds += time.monotonic() - self._since
+
+
 class Limiter:
     """Lets through at most ``capacity`` in any ``seconds``, in the order of asking."""
 
-    def __init__(self, capacity: float, seconds: float) -> None:
-        self._capacity, self._seconds = capacity, seconds
+    def __init__(self, capacity: float, seconds: float, waiting: Waiting) -> None:
+        self._capacity, self._seconds, self._waiting = capacity, seconds, waiting
         self._taken: deque[tuple[float, float]] = deque()  # (when, how much)
         self._used = 0.0
         self._blocked_until = 0.0
@@ -61,7 +81,7 @@ class Limiter:
         """Wait until ``cost`` fits, and take it."""
         async with self._turn:
             while (wait := self._wait(cost)) > 0:
-                await asyncio.sleep(wait)
+                await self._waiting.sleep(wait)
             self._taken.append((time.monotonic(), cost))
             self._used += cost
 
@@ -362,13 +382,19 @@ class BinanceApi:
         self._retry = retry or Retry()
         limits = limits or Limits()
         self._limits = limits
+        self._waiting = waiting = Waiting()
         self._limiters: dict[Bucket, Limiter] = {
-            "weight": Limiter(_MARGIN * limits.weight, limits.weight_seconds),
-            "funding": Limiter(_MARGIN * limits.funding_requests, limits.funding_seconds),
-            "data": Limiter(_MARGIN * limits.data_requests, limits.data_seconds),
+            "weight": Limiter(_MARGIN * limits.weight, limits.weight_seconds, waiting),
+            "funding": Limiter(_MARGIN * limits.funding_requests, limits.funding_seconds, waiting),
+            "data": Limiter(_MARGIN * limits.data_requests, limits.data_seconds, waiting),
         }
         self._idle: asyncio.Queue[_Connection] = asyncio.Queue()
         self._refused: Refused | None = None
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which at least one request has waited for the exchange's limits."""
+        return self._waiting.seconds
 
     async def __aenter__(self) -> BinanceApi:
         for _ in range(self.connections):
@@ -426,7 +452,8 @@ class BinanceApi:
                     raise Failed(f"{error} ({attempt + 1} attempts)", attempt + 1) from error
                 wait = self._retry.wait(attempt, error.retry_after)
                 log.info("%s %s: %s; next attempt in %.1f s", method, params, error, wait)
-                await asyncio.sleep(wait)
+                asked_to_wait = error.retry_after is not None
+                await (self._waiting.sleep(wait) if asked_to_wait else asyncio.sleep(wait))
         raise AssertionError("Retry.attempts is at least 1")
 
     async def _once(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import resource
 import shutil
 import ssl
@@ -24,7 +25,6 @@ import pytest
 from ingest.cli import main
 from ingest.config import Config
 from ingest.datasets import VISION
-from ingest.dbt import check_unlocked
 from ingest.errors import PerpError, Quarantine, UsageError
 from ingest.lake import Lake, LandingLog, move_file
 from ingest.names import decode_symbol, encode_symbol
@@ -33,6 +33,8 @@ from ingest.sandbox import server as faults
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.downloads import Failed, Retry
 from ingest.sources.vision import VisionArchive
+from ingest.builds import reason_to_build
+from ingest.warehouse import check_unlocked
 from ingest.zips import open_member
 from tests.ingest.conftest import Archive, archive, key
 from tests.ingest.test_decode import bar, read, zipped
@@ -119,6 +121,32 @@ time.sleep(60)
         process.kill()
 
 
+READERS = {
+    "publish": ["publish"],
+    "export": ["export", "parquet", "--to", "exported"],
+    "report": ["report", "--to", "report.html"],
+}
+
+
+def said_by(arguments: list[str], monkeypatch, capfd) -> tuple[object, str]:
+    """Exit code of a command, and the last line that it writes."""
+    monkeypatch.setattr(sys, "argv", ["perp", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return end.value.code, err.splitlines()[-1]
+
+
+def words(warehouse: Path, pid: int) -> str:
+    """What every command says of a warehouse that a process has open."""
+    return (
+        rf"perp: the warehouse {re.escape(str(warehouse))} is open in another process, \S+ "
+        rf"\(PID {pid}\); wait for it or end it, then run the same command again \(.+\)"
+    )
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_warehouse_that_is_open_elsewhere_is_said_in_one_line(
     tmp_path: Path, monkeypatch, capfd, read_only
@@ -126,24 +154,54 @@ def test_a_warehouse_that_is_open_elsewhere_is_said_in_one_line(
     warehouse = tmp_path / "w.duckdb"
     duckdb.connect(str(warehouse)).close()
     monkeypatch.setenv("PERP_LAKE", str(tmp_path / "lake"))
-    monkeypatch.setattr(sys, "argv", ["perp", "build", "--warehouse", str(warehouse)])
     with opened_elsewhere(warehouse, read_only=read_only) as pid:
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capfd.readouterr()
-    assert end.value.code == 1
-    assert out == ""
-    assert err.count("\n") == 1
-    assert f"the warehouse {warehouse} is open in another process" in err
-    assert f"(PID {pid})" in err
-    assert "end that one, or have it read the published file" in err
+        code, said = said_by(["build", "--warehouse", str(warehouse)], monkeypatch, capfd)
+    assert code == 1
+    assert re.fullmatch(words(warehouse, pid), said)
     check_unlocked(warehouse)
 
 
-def test_a_warehouse_that_is_none_is_said(tmp_path: Path):
-    (tmp_path / "w.duckdb").write_bytes(b"rubbish" * 1000)
+@pytest.mark.parametrize("command", READERS)
+def test_every_command_says_it_with_the_same_words(tmp_path: Path, monkeypatch, capfd, command):
+    warehouse = tmp_path / "w.duckdb"
+    duckdb.connect(str(warehouse)).close()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERP_LAKE", str(tmp_path / "lake"))
+    asked = [*READERS[command], "--warehouse", str(warehouse)]
+    with opened_elsewhere(warehouse, read_only=False) as pid:
+        code, said = said_by(asked, monkeypatch, capfd)
+    assert code == 1
+    assert re.fullmatch(words(warehouse, pid), said)
+
+
+@pytest.mark.parametrize("command", ["build", *READERS])
+def test_a_damaged_warehouse_with_lock_in_its_name_is_not_taken_for_a_locked_one(
+    tmp_path: Path, monkeypatch, capfd, command
+):
+    warehouse = tmp_path / "lock" / "clock.duckdb"
+    warehouse.parent.mkdir()
+    warehouse.write_bytes(b"rubbish" * 1000)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERP_LAKE", str(tmp_path / "lake"))
+    asked = [*READERS.get(command, [command]), "--warehouse", str(warehouse)]
+    code, said = said_by(asked, monkeypatch, capfd)
+    assert code == 1
+    assert said.startswith(f"perp: cannot open the warehouse {warehouse}: ")
+    assert "not a valid DuckDB database file" in said
+
+
+def test_an_update_says_it_with_the_same_words(tmp_path: Path):
+    config = Config(tmp_path / "lake", tmp_path / "w.duckdb", "http://a", "http://l")
+    duckdb.connect(str(config.warehouse)).close()
+    with (
+        opened_elsewhere(config.warehouse, read_only=False) as pid,
+        pytest.raises(PerpError, match=words(config.warehouse, pid).removeprefix("perp: ")) as said,
+    ):
+        reason_to_build(config)
+    assert not isinstance(said.value, UsageError)
+    config.warehouse.write_bytes(b"rubbish" * 1000)
     with pytest.raises(PerpError, match=r"cannot open the warehouse .*not a valid DuckDB"):
-        check_unlocked(tmp_path / "w.duckdb")
+        reason_to_build(config)
 
 
 # ---------------------------------------------------------------------------------- the clock

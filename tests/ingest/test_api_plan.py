@@ -18,7 +18,7 @@ from ingest.api import Holdings, pages, plan
 from ingest.config import PROJECT_ROOT
 from ingest.datasets import METRICS_START_LABELS_FROM, VISION
 from ingest.lake import Lake, LandingLog
-from ingest.sources.binance_api import ENDPOINTS, Limiter
+from ingest.sources.binance_api import ENDPOINTS, Limiter, Waiting
 from ingest.spans import by_month, clip, from_log, to_log, union_spans, without
 from tests.lakes import land_partition, minute_bars
 
@@ -130,7 +130,7 @@ def test_a_limit_holds_in_every_window(cost: int):
         times.append(time.monotonic())
 
     async def many() -> None:
-        limiter = Limiter(capacity, seconds)
+        limiter = Limiter(capacity, seconds, Waiting())
         await asyncio.gather(*(one(limiter) for _ in range(40 // cost)))
 
     asyncio.run(many())
@@ -141,7 +141,7 @@ def test_a_limit_holds_in_every_window(cost: int):
 
 def test_a_blocked_limiter_lets_nothing_through():
     async def blocked() -> float:
-        limiter = Limiter(10, 60)
+        limiter = Limiter(10, 60, Waiting())
         limiter.block(0.2)
         started = time.monotonic()
         await limiter.take(1)

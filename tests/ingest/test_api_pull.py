@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from ingest.sandbox.market import epoch_ms
 from ingest.sandbox.rest import RestServer
 from ingest.sandbox.scenario import live_markets
 from ingest.sandbox.server import reset, short_body, status
-from ingest.sources.binance_api import ENDPOINTS, BinanceApi, Limits
+from ingest.sources.binance_api import ENDPOINTS, BinanceApi, Limiter, Limits, Waiting
 from ingest.sources.downloads import Failed, Retry
 from ingest.spans import from_log
 
@@ -354,6 +355,31 @@ def test_others_on_the_same_address_are_heeded(exchange: Exchange):
 
         asyncio.run(ask())
         assert not [r for r in server.requests if r.status != 200]
+
+
+def test_what_is_waited_for_at_once_counts_once():
+    async def ask() -> tuple[float, float]:
+        waiting = Waiting()
+        limiters = [Limiter(1, 60, waiting) for _ in range(3)]
+        for limiter in limiters:
+            limiter.block(0.3)
+        begun = time.monotonic()
+        await asyncio.gather(*(limiter.take(1) for limiter in limiters))
+        return waiting.seconds, time.monotonic() - begun
+
+    waited, elapsed = asyncio.run(ask())
+    assert 0 < waited <= elapsed
+
+
+def test_the_summary_tells_how_long_the_limits_were_waited_for(exchange: Exchange):
+    assert exchange.pull(symbols=["BTCUSDT"]).asked.endswith(" requests"), "less than a second"
+    exchange.clock.now += timedelta(hours=1)
+    slower = status(429, {"Retry-After": "2"})
+    exchange.server.faults["fapi/v1/klines"] = [slower]
+    summary = exchange.pull(symbols=["BTCUSDT"])
+    assert summary.ok
+    assert summary.waited >= 1
+    assert re.fullmatch(r"\d+ requests \(\d+ s waiting for its limits\)", summary.asked)
 
 
 def test_a_ban_is_not_argued_with(exchange: Exchange):

@@ -12,6 +12,8 @@ import pytest
 from ingest.config import Config
 from ingest.datasets import SOURCES, VISION
 from ingest.errors import PerpError
+from ingest.failures import failures
+from ingest.run import Summary
 from ingest.sandbox import server as faults
 from tests.ingest.conftest import Archive, hour_bars, key
 from tests.mirror import put_checksum
@@ -153,6 +155,59 @@ def test_a_replacement_that_is_corrupt_leaves_the_landed_data(archive: Archive):
     asked = len(archive.server.downloads)
     assert archive.ingest().known_bad == 1
     assert len(archive.server.downloads) == asked
+
+
+def test_a_bad_daily_file_is_carried_along_until_upstream_replaces_it(archive: Archive):
+    def on(day: int) -> Summary:
+        archive.put("BTCUSDT", f"2024-02-{day:02d}", hour_bars(date(2024, 2, day)))
+        return archive.ingest(symbols=["BTCUSDT"], start="2024-02-01", end=f"2024-02-{day:02d}")
+
+    def outcomes() -> list[tuple[str, bool]]:
+        return [(f.outcome, f.carried) for f in archive.record(month="2024-02").files]
+
+    bad = archive.put("BTCUSDT", "2024-02-01", hour_bars(date(2024, 2, 1)))
+    bad.write_bytes(b"<html>")
+    put_checksum(bad)
+    first = on(2)
+    assert (len(first.problems), first.known_bad) == (1, 0)
+    assert outcomes() == [("quarantined", False), ("landed", False)]
+
+    for day in (3, 4):
+        asked = len(archive.server.downloads)
+        later = on(day)
+        assert archive.server.downloads[asked:] == [key("BTCUSDT", f"2024-02-{day:02d}")]
+        assert (later.problems, later.known_bad, later.files["quarantined"]) == ([], 1, 0)
+        assert outcomes() == [
+            ("quarantined", True),
+            *[("landed", True)] * (day - 2),
+            ("landed", False),
+        ]
+        assert [f.period for f in failures(archive.lake)] == ["2024-02-01"]
+
+    archive.server.always[key("BTCUSDT", "2024-02-05")] = faults.status(404)
+    assert on(5).ok
+    assert archive.record(month="2024-02").status == "quarantined", "of what is not landed"
+    assert outcomes()[0] == ("quarantined", True)
+
+    archive.put("BTCUSDT", "2024-02-01", hour_bars(date(2024, 2, 1)))
+    assert on(6).ok
+    assert archive.record(month="2024-02").rows_out == 5 * 24
+    assert list(failures(archive.lake)) == []
+
+
+def test_a_bad_monthly_file_is_carried_along_while_daily_files_come(archive: Archive):
+    month = archive.put_month("BTCUSDT", "2024-01")
+    month.write_bytes(b"<html>")
+    put_checksum(month)
+    for day in (1, 2, 3):
+        archive.put("BTCUSDT", f"2024-01-{day:02d}", hour_bars(date(2024, 1, day)))
+        summary = archive.ingest(symbols=["BTCUSDT"])
+        assert (len(summary.problems), summary.known_bad) == ((1, 0) if day == 1 else (0, 1))
+    assert archive.server.downloads.count(BTC) == 1
+    assert archive.record().rows_out == 72
+    archive.put_month("BTCUSDT", "2024-01")
+    assert archive.ingest(symbols=["BTCUSDT"]).ok
+    assert [f.period for f in archive.record().files] == ["2024-01"]
 
 
 def test_a_missing_sidecar_is_no_obstacle_and_on_record(archive: Archive):

@@ -108,16 +108,7 @@ def acknowledged(lake: Path) -> set[int]:
     return pending | set(numbers(lake))
 
 
-OFTEN = ("before the Parquet commit", "between commit and log")
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        *(p if p in OFTEN else pytest.param(p, marks=pytest.mark.deep) for p in POINTS),
-        "while it receives",
-    ],
-)
+@pytest.mark.parametrize("point", [*POINTS, "while it receives"])
 def test_killed_anywhere_it_loses_nothing_and_counts_nothing_twice(server, tmp_path, point):
     lake = tmp_path / "lake"
     patch = POINTS.get(point, "")

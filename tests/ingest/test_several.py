@@ -138,12 +138,7 @@ POINTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-OFTEN = ("in the middle of a file", "with files committed but not logged")
-
-
-@pytest.mark.parametrize(
-    "point", [p if p in OFTEN else pytest.param(p, marks=pytest.mark.deep) for p in POINTS]
-)
+@pytest.mark.parametrize("point", POINTS)
 def test_one_of_two_is_killed_and_the_other_finishes_the_job(
     ticks: Archive, tmp_path: Path, expected: dict[str, str], point: str
 ):

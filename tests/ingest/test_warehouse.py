@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -40,19 +38,8 @@ def test_what_is_not_there_or_no_warehouse(tmp_path: Path):
     with pytest.raises(UsageError, match=r"there is no warehouse .* perp build"):
         ask(tmp_path / "none.duckdb", "select 1")
     (tmp_path / "text.duckdb").write_text("this is no database" * 1000)
-    with pytest.raises(PerpError, match="is not a DuckDB file"):
+    with pytest.raises(PerpError, match=r"cannot open the warehouse .*not a valid DuckDB"):
         ask(tmp_path / "text.duckdb", "select 1")
-
-
-def test_a_warehouse_that_is_being_written_is_not_read(warehouse: Path):
-    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
-    command = [sys.executable, "-c", script, str(warehouse)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
-        assert writer.stdout
-        writer.stdout.readline()
-        with pytest.raises(PerpError, match="being written by another process"):
-            ask(warehouse, "select 1")
-        writer.communicate(b"\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -31,7 +31,8 @@ from ingest.sandbox.rest import RestServer
 from ingest.sandbox.scenario import LIVE_START, live_markets
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.downloads import Retry
-from ingest.update import Step, Work, plan_archive, reason_to_build, update
+from ingest.builds import reason_to_build
+from ingest.update import Step, Work, plan_archive, update
 from tests.conftest import Warehouse as Sandbox
 from tests.ingest.conftest import Archive, hour_bars
 from tests.publish.conftest import Warehouse

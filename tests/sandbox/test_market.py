@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 
 from ingest.sandbox.archive import build_archive
 from ingest.sandbox.market import Contract, Liquidations, Market, Tape, funding_rate, simulate
+from ingest.sandbox.scenario import CONTRACTS, contracts, simulated
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.vision import VisionArchive
+from ingest.universe import default_symbols
 
 START = datetime(2024, 1, 1)
 CONTRACT = Contract("BTCUSDT", 42_000, 1, 3, 4e6, thin=0.02)
@@ -120,6 +123,65 @@ def test_the_archive_is_deterministic_and_reused(archive: Path, tmp_path: Path):
         }
 
     assert digests(archive) == digests(tmp_path / "again")
+
+
+KEYS = ("a", "a/", "a/b", "a/b/c", "a/bc", "a/c/d/e", "ab", "b/a/x", "b/a/y", "b/ä", "c")
+NAMES = [key for key in KEYS if not key.endswith("/") and key not in ("a", "a/b")]
+
+
+@pytest.mark.parametrize("delimiter", ["", "/"])
+def test_a_listing_page_is_what_the_rules_say(tmp_path: Path, delimiter: str):
+    """Every prefix and marker, beside keys gone through one by one."""
+    for name in NAMES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    server = ArchiveServer(tmp_path)
+
+    def entries(prefix: str, marker: str) -> list[str]:
+        found = []
+        for name in sorted(NAMES, key=str.encode):
+            end = name.find(delimiter, len(prefix)) if delimiter else -1
+            entry = name if end < 0 else name[: end + 1]
+            is_behind = entry.encode() > marker.encode() and not (
+                end >= 0 and marker.startswith(entry)
+            )
+            if name.startswith(prefix) and is_behind and entry not in found:
+                found.append(entry)
+        return found
+
+    for prefix in ("", *KEYS, "zzz"):
+        for marker in ("", *KEYS, "zzz"):
+            expected = entries(prefix, marker)
+            for most in (1, 2, 100):
+                page = server.listing(prefix, delimiter, marker, most).decode()
+                found = re.findall(r"<(?:Key|CommonPrefixes><Prefix)>([^<]+)<", page)
+                case = prefix, marker, most
+                assert sorted(found, key=str.encode) == expected[:most], case
+                truncated = "<IsTruncated>true<" in page
+                assert truncated == (len(expected) > most), case
+    server._http.server_close()
+
+
+def test_an_exchange_of_many_contracts_begins_with_those_of_the_scenario(tmp_path: Path):
+    many = contracts(90)
+    assert many[: len(CONTRACTS)] == CONTRACTS
+    assert len({c.symbol for c in many}) == 90
+    assert {c.symbol for c in many[len(CONTRACTS) :]} <= set(default_symbols())
+    assert many == contracts(92)[:90]
+    with pytest.raises(ValueError, match="contracts, not 1000"):
+        contracts(1000)
+
+    (plain,) = many[-1:]
+    root = tmp_path / "archive"
+    build_archive(root, contracts=[plain], workers=1)
+    keys = [path.relative_to(root).as_posix() for path in root.rglob("*.zip")]
+    assert all(f"/{plain.symbol}/" in key for key in keys)
+    assert f"data/futures/um/monthly/klines/{plain.symbol}/1m/{plain.symbol}-1m-2024-01.zip" in keys
+    assert build_archive(root, contracts=[plain]).reused
+    market = simulated(plain)
+    ticks = market.close_ticks
+    assert 1_000 < ticks.min() < ticks.max() < 10_000_000, "a tick is small, and more than nothing"
+    assert len(np.unique(ticks)) > 1_000
 
 
 def test_listing_pages_join_to_the_whole(archive: Path):

@@ -13,7 +13,7 @@
     {%- endfor -%}
     {%- set rows = [] -%}
     {%- set recorded = recorded_states(model.name) -%}
-    {%- for month, state in states.items() -%}
+    {%- for month, state in states | dictsort -%}
         {%- do rows.append({
             'month': month, 'wanted': local_md5(state), 'recorded': recorded.get(month, '')
         }) -%}

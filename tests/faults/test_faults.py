@@ -22,6 +22,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ingest.builds import reason_to_build
 from ingest.cli import main
 from ingest.config import Config
 from ingest.datasets import VISION
@@ -33,7 +34,6 @@ from ingest.sandbox import server as faults
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.downloads import Failed, Retry
 from ingest.sources.vision import VisionArchive
-from ingest.builds import reason_to_build
 from ingest.warehouse import check_unlocked
 from ingest.zips import open_member
 from tests.ingest.conftest import Archive, archive, key

@@ -20,6 +20,7 @@ import duckdb
 import pytest
 
 from ingest import cli_publish
+from ingest.builds import reason_to_build
 from ingest.cli import cli
 from ingest.config import Config
 from ingest.errors import UsageError
@@ -31,7 +32,6 @@ from ingest.sandbox.rest import RestServer
 from ingest.sandbox.scenario import LIVE_START, live_markets
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.downloads import Retry
-from ingest.builds import reason_to_build
 from ingest.update import Step, Work, plan_archive, update
 from tests.conftest import Warehouse as Sandbox
 from tests.ingest.conftest import Archive, hour_bars

@@ -69,7 +69,7 @@ def measure(size: Size, given: argparse.Namespace, folder: Path) -> dict[str, An
     }
     if not given.select and not builds[-1].failed:
         done = warehouse.publish()
-        out["publish"] = {k: round(v, 2) for k, v in asdict(done).items()}
+        out["publish"] = {k: round(getattr(done, k), 2) for k in ("wall", "cpu", "memory_mb")}
         published = folder / "published" / "current"
         out["published bytes"] = size_of(published)
         out["queries"] = ask(published, contracts(1)[0].symbol, given.memory_limit)

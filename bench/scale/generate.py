@@ -1,6 +1,6 @@
 """Write a lake of any size as if the archive had been ingested, without an archive.
 
-    python -m bench.scale.generate --lake /tmp/lake --symbols 10 --months 12 --days 20
+    python -m bench.scale.generate --lake LAKE --symbols 10 --months 12 --days 20
 
 Contracts list late and are delisted, minutes, days and files are missing or quarantined
 (``bench/scale/tables.py`` says whose). The same arguments give the same files. What stands in the

@@ -150,7 +150,8 @@ class Warehouse:
         (target / "run_results.json").unlink(missing_ok=True)
         command = [_program("dbt"), "build", "--no-use-colors"]
         command += ["--target-path", target, "--log-path", target]
-        command += ["--select", *select] if select else []
+        if select:  # and the tests that need nothing else
+            command += ["--indirect-selection", "cautious", "--select", *select]
         done = run(command, self.environment, self.folder / "warehouse.duckdb.tmp", log)
         try:
             results = json.loads((target / "run_results.json").read_text())

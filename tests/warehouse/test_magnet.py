@@ -62,7 +62,7 @@ def batch(hours: list[Hour], first: int = 0) -> pa.RecordBatch:
 def measured(
     magnet: ModuleType, batches: Iterable[pa.RecordBatch], tiers: list[Any] = TIERS
 ) -> list[tuple[float | None, ...]]:
-    done = pa.Table.from_batches(magnet.magnet(batches, tiers, WIDTH, HALF_LIFE))
+    done = pa.Table.from_batches(magnet.magnet(batches, tiers, WIDTH, HALF_LIFE, {}))
     return list(zip(*(done[name].to_pylist() for name in magnet.MEASURES), strict=True))
 
 
@@ -179,3 +179,27 @@ def test_a_row_needs_neither_later_rows_nor_whole_batches(magnet: ModuleType):
     pieces = [batch(hours[i : i + 29], i) for i in range(0, n, 29)]
     assert measured(magnet, [batch([]), *pieces]) == whole
     assert measured(magnet, [batch(hours[:250])]) == whole[:250]
+
+
+def test_a_month_goes_on_from_the_map_that_the_one_before_kept(magnet: ModuleType):
+    """To the last bit, as if there had been no turn of the month."""
+    random = np.random.default_rng(7)
+    first, turn = 744 - 100, 100  # January 1970 has 744 hours
+    log_prices = np.cumsum(random.normal(0, 0.05, 200))
+    hours = []
+    for n, log_price in enumerate(log_prices):
+        price = math.exp(log_price)
+        fresh = None if n % 17 == 0 else float(random.uniform(50, 150))
+        prices = {"high": 1.1 * price, "low": 0.9 * price, "close": price, "entry_price": price}
+        hours.append(no_bar(fresh) if n % 13 == 0 else bar(fresh, **prices))
+
+    def table(maps: dict[Any, Any], start: int) -> pa.Table:
+        batches = [batch(hours[start:], first + start)]
+        return pa.Table.from_batches(magnet.magnet(batches, TIERS, WIDTH, HALF_LIFE, maps))
+
+    whole = table({}, 0)
+    kept = [n for n, x in enumerate(whole["map"].to_pylist()) if x is not None]
+    assert kept == [turn - 1]
+    maps = {("X", 1): whole["map"][turn - 1].as_py()}
+    assert table(maps, turn) == whole.slice(turn).combine_chunks()
+    assert table({}, turn) != whole.slice(turn).combine_chunks()

@@ -11,7 +11,7 @@ from tests.reference.liquidations import bar_quote_volume, factors_15m
 from tests.reference.sources import complete
 
 MARTS = {
-    "T": "int_hourly_spine",
+    "T": "select * exclude (n_bars) from int_hourly_spine",  # age_hours is n_bars, see C
     "A": "hourly_bars",
     "B": "hourly_funding",
     "C": "hourly_cleaned",

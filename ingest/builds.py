@@ -145,9 +145,11 @@ def last_landing(lake: Lake) -> datetime | None:
 
 
 def last_edit() -> tuple[datetime, Path]:
-    """When (UTC) which file of the dbt project was changed last; its folders count as files."""
+    """When (UTC) which file of the dbt project was changed last.
+
+    A folder counts too, for what was deleted; but not one in which Python puts its bytecode.
+    """
     paths = [PROJECT_ROOT / name for name in _OF_DBT]
-    paths += [p for root in paths for p in root.rglob("*") if p.name != "__pycache__"]
-    seconds, path = max((p.stat().st_mtime, p) for p in paths if p.suffix != ".pyc")
-    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-    return moment, path.relative_to(PROJECT_ROOT)
+    paths += [p for root in paths for p in root.rglob("*") if "__pycache__" not in p.parts]
+    at, path = max((p.stat().st_mtime, p) for p in paths if not (p / "__pycache__").exists())
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None), path.relative_to(PROJECT_ROOT)

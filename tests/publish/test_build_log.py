@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -17,10 +18,13 @@ import duckdb
 import pytest
 import yaml
 
+from ingest import builds
 from ingest.builds import Build, publishable
+from ingest.cli import cli
 from ingest.config import PROJECT_ROOT
 from ingest.errors import UsageError
 from ingest.warehouse import attach
+from tests.publish.conftest import Warehouse
 
 FILES = {
     "models/a.sql": "select 1 as id",
@@ -80,6 +84,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_text(dedent(text))
     whole = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text())
     keep = ("name", "profile", "flags", "on-run-start", "on-run-end")
+    # what tables are made from is another matter, and needs the materializations of this project
+    whole["on-run-start"] = [h for h in whole["on-run-start"] if "prepare_states" not in h]
     (root / "dbt_project.yml").write_text(yaml.safe_dump({key: whole[key] for key in keep}))
     (root / "macros").mkdir()
     for name in ("check_lake.sql", "record_build.sql"):
@@ -162,3 +168,34 @@ def test_a_build_that_is_killed_is_on_record(project: Path):
         name = attach(connection, project / "w.duckdb")
         with pytest.raises(UsageError, match=r"dbt run of .* did not end"):
             publishable(connection, name)
+
+
+def test_what_is_edited_since_is_a_reason_to_build(
+    warehouse: Warehouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    root = tmp_path / "project"
+    model = root / "dbt_project/models/a.sql"
+    for path in (model, root / "macros/a.sql", root / "tests/dbt/a.sql",
+                 root / "dbt_project.yml", root / "profiles.yml"):  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    monkeypatch.setattr(builds, "PROJECT_ROOT", root)
+    warehouse.now = datetime.now(UTC).replace(tzinfo=None)
+    warehouse.log()
+    assert builds.reason_to_build(warehouse.config) is None
+    config = warehouse.config
+    where = ["--lake", str(config.lake), "--warehouse", str(config.warehouse)]
+    cli(["build", *where], standalone_mode=False)
+    assert "nothing to build" in capsys.readouterr().out
+
+    later = (warehouse.now + timedelta(minutes=1)).replace(tzinfo=UTC).timestamp()
+    (root / "dbt_project/__pycache__").mkdir()
+    os.utime(root / "dbt_project", (later, later))
+    assert builds.reason_to_build(config) is None, "Python's bytecode is no edit"
+    os.utime(model.parent, (later, later))
+    assert "dbt_project/models has changed" in str(builds.reason_to_build(config))
+    os.utime(model, (later + 1, later + 1))
+    assert "models/a.sql has changed" in str(builds.reason_to_build(config))

@@ -267,13 +267,18 @@ def _ask(stdin: TextIO, stdout: TextIO, last: date) -> Any:
     return json.loads(stdout.readline())
 
 
-def _begin(first: date, symbol: str, environment: dict[str, str]) -> None:
-    """Land one file of the first month: an update goes on from where a lake begins."""
+def _begin(first: date, symbols: Sequence[str], environment: dict[str, str]) -> None:
+    """Land the first month of one dataset: an update goes on from where a lake begins.
+
+    And it takes no name that neither the universe nor the lake has, as two of the exchange's are.
+    A file that is bad on purpose is no reason to stop.
+    """
     perp = [str(Path(sys.executable).with_name("perp")), "ingest", "archive"]
     day = str(first.replace(day=1))
     subprocess.run(
-        [*perp, "--symbols", symbol, "--datasets", "klines_1h", "--start", day, "--end", day],
-        cwd=PROJECT_ROOT, env=environment, check=True, stdout=subprocess.DEVNULL,
+        [*perp, "--symbols", ",".join(symbols), "--datasets", "klines_1h",
+         "--start", day, "--end", day],
+        cwd=PROJECT_ROOT, env=environment, check=False, stdout=subprocess.DEVNULL,
     )  # fmt: skip
 
 

@@ -250,7 +250,7 @@ def measure(folder: Path, n_symbols: int, days: int) -> dict[str, Any]:
                 last = END - timedelta(days=name == "history")
                 _ask(server.stdin, server.stdout, last)
                 if name == "history":
-                    _begin(END - timedelta(days=days - 1), symbols[0], environment)
+                    _begin(END - timedelta(days=days - 1), symbols, environment)
                     _ask(server.stdin, server.stdout, last)  # what it has asked does not count
                 done = run(name, last + timedelta(days=1), folder, environment, symbols)
                 done["asked"] = _ask(server.stdin, server.stdout, last)

@@ -3,15 +3,15 @@
     {% set key = columns | join(', ') %}
 
     (
-        select {{ key }} from {{ untested(model) }}
+        select {{ key }} from {{ model }}
         except
-        select {{ key }} from {{ untested(other_model) }}
+        select {{ key }} from {{ other_model }}
     )
     union all
     (
-        select {{ key }} from {{ untested(other_model) }}
+        select {{ key }} from {{ other_model }}
         except
-        select {{ key }} from {{ untested(model) }}
+        select {{ key }} from {{ model }}
     )
 
 {% endtest %}

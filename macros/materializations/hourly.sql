@@ -14,16 +14,8 @@
 
     {%- set inputs = made_from(model, compiled_code) -%}
     {%- set states = states_of_months(name, inputs, is_cumulative=true) -%}
-    {%- set has_table = existing and existing.is_table and not should_full_refresh() -%}
-    {%- set stale = {} -%}
-    {%- set kept = [] -%}
-    {%- for row in states -%}
-        {%- if has_table and not stale and row['wanted'] and row['wanted'] == row['recorded'] -%}
-            {%- do kept.append(row['month']) -%}
-        {%- else -%}
-            {%- do stale.update({row['month']: row['wanted']}) -%}
-        {%- endif -%}
-    {%- endfor -%}
+    {%- set stale = stale_months(states, existing, onwards=true) -%}
+    {%- set kept = states | length > stale | length -%}
     {%- set months = stale.items() | selectattr(1) | map(attribute=0) | list -%}
 
     {%- if stale -%}

@@ -5,33 +5,22 @@
     neither see a late file of an old month nor skip the months that stand.
 -#}
 {% materialization monthly, default %}
-    {{ build_stale_months(is_cumulative=false) }}
+    {%- set inputs = made_from(model, sql) -%}
+    {{ build_stale_months(states_of_months(model.name, inputs, is_cumulative=false)) }}
     {{ return({'relations': [this.incorporate(type='table')]}) }}
 {% endmaterialization %}
 
-{#- Months are given: `states` has a row of month, wanted and recorded state for each. -#}
-{% macro build_stale_months(is_cumulative, states=none) %}
+{#- `states` has a row of month, wanted and recorded state for each month. -#}
+{% macro build_stale_months(states) %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set name = model.name -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
 
-    {%- if states is none -%}
-        {%- set inputs = made_from(model, sql) -%}
-        {%- set states = states_of_months(name, inputs, is_cumulative) -%}
-    {%- endif -%}
-    {%- set has_table = existing and existing.is_table and not should_full_refresh() -%}
-    {%- set stale = {} -%}
-    {%- set kept = [] -%}
-    {%- for row in states -%}
-        {%- if has_table and row['wanted'] and row['wanted'] == row['recorded'] -%}
-            {%- do kept.append(row['month']) -%}
-        {%- else -%}
-            {%- do stale.update({row['month']: row['wanted']}) -%}
-        {%- endif -%}
-    {%- endfor -%}
+    {%- set stale = stale_months(states, existing) -%}
 
     {#- A table of which no month is kept is begun anew: its columns may be others. -#}
+    {%- set kept = states | length > stale | length -%}
     {%- if not kept -%}
         {{ take_back(name, stale) }}
         {{ drop_relation_if_exists(existing) }}
@@ -56,6 +45,21 @@
         {%- do adapter.commit() -%}
     {%- endfor -%}
     {{ finish_table(target) }}
+{% endmacro %}
+
+{#-
+    Of the rows of `states_of_months` those whose month is to be built or, where the state is empty, dropped:
+    month to state. `onwards`: with a month all that follow it.
+-#}
+{% macro stale_months(states, existing, onwards=false) %}
+    {%- set has_table = existing and existing.is_table and not should_full_refresh() -%}
+    {%- set stale = {} -%}
+    {%- for row in states -%}
+        {%- if (onwards and stale) or not has_table or row['wanted'] != row['recorded'] -%}
+            {%- do stale.update({row['month']: row['wanted']}) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(stale) }}
 {% endmacro %}
 
 {% macro batch_of_month(sql, month) -%}

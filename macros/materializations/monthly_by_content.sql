@@ -21,7 +21,7 @@
     {%- for month in recorded if month not in states -%}
         {%- do rows.append({'month': month, 'wanted': '', 'recorded': recorded[month]}) -%}
     {%- endfor -%}
-    {{ build_stale_months(is_cumulative=false, states=rows) }}
+    {{ build_stale_months(rows) }}
     {{ return({'relations': [this.incorporate(type='table')]}) }}
 {% endmaterialization %}
 

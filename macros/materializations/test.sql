@@ -44,7 +44,9 @@
     {%- endcall -%}
     {%- if load_result('main').table.columns['failures'].values()[0] == 0 -%}
         {{ record_states(name, untested) }}
-        {%- do adapter.commit() -%}
+    {%- else -%}
+        {{ take_back(name, untested) }}
     {%- endif -%}
+    {%- do adapter.commit() if untested -%}
     {{ return({'relations': relations}) }}
 {% endmaterialization %}

@@ -9,16 +9,13 @@
     {%- set states = states_of_months(
         model.name, inputs, is_cumulative=true, months_after=config.get('meta', {}).get('months_after', 0)
     ) -%}
-    {%- set wanted = {} -%}
-    {%- for row in states if row['wanted'] != row['recorded'] -%}
-        {%- do wanted.update({row['month']: row['wanted']}) -%}
-    {%- endfor -%}
-    {%- if wanted or not (existing and existing.is_table) or should_full_refresh() -%}
+    {%- set stale = stale_months(states, existing) -%}
+    {%- if stale -%}
         {{ drop_relation_if_exists(existing) }}
         {%- call statement('main') -%}
             {{ create_table_as(False, target, sql) }}
         {%- endcall -%}
-        {{ record_states(model.name, wanted) }}
+        {{ record_states(model.name, stale) }}
     {%- endif -%}
     {{ finish_table(target) }}
     {{ return({'relations': [target]}) }}

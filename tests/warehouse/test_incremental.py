@@ -13,10 +13,11 @@ import pytest
 
 from ingest.datasets import VISION
 from ingest.lake import Lake, LandingLog
-from tests.build import dbt, read, try_dbt
+from tests.build import NO_UNIT_TESTS, dbt, read, try_dbt
 from tests.conftest import Warehouse
 from tests.lakes import land, land_partition
 from tests.reference import compare
+from tests.warehouse.test_truncation import MARTS
 
 ORDER = ["2024-01", "2024-03", "2024-02"]  # the middle last
 OF_LAST_PRICES = {
@@ -37,31 +38,7 @@ OF_TICKS = {
 MONTHLY = OF_LAST_PRICES | {"int_premium_hourly"} | OF_TICKS
 OF_TICKERS = {"int_ticker_hourly": {"2024-03"}}  # the vendor's, of two days
 CARRIED = {LOOKS_BACK, "int_hourly_spine", "int_magnet_hourly", "int_supertrend_hourly"}
-TABLES = (
-    MONTHLY
-    | CARRIED
-    | {
-        *OF_TICKERS,
-        "hourly_bars",
-        "hourly_funding",
-        "hourly_cleaned",
-        "hourly_open_interest",
-        "hourly_momentum",
-        "hourly_volatility",
-        "hourly_context",
-        "int_size_thresholds",
-        "hourly_order_flow",
-        "hourly_liquidations",
-        "liquidation_factors_1h",
-        "liquidation_factors_15m",
-        "hourly_structure",
-        "hourly_transforms",
-        "hourly_signals",
-        "hourly_ticker",
-        "final_dataset",
-        "final_dataset_metrics_complete",
-    }
-)
+TABLES = MONTHLY | CARRIED | {*OF_TICKERS, "int_size_thresholds", *MARTS}
 QUERIES = {  # a list is compared as a text
     "int_magnet_hourly": "select * replace (cast(map as varchar) as map) from int_magnet_hourly"
 }
@@ -89,9 +66,20 @@ def land_month(source: Path, target: Path, month: str) -> None:
 
 def run(lake: Path, warehouse: Path, *args: str, **variables: object) -> dict[str, set[str]]:
     """Build all but the quality tables; returns which months each model was built for."""
-    out = dbt(lake, warehouse, "build", "--exclude", "path:dbt_project/models/quality",
-              "tag:evaluation", "--exclude-resource-type", "unit_test",
-              "--exclude-resource-type", "test", *args, **variables)  # fmt: skip
+    left_out = ("--exclude", "path:dbt_project/models/quality", "tag:evaluation",
+                "--exclude-resource-type", "test")  # fmt: skip
+    return months_built(
+        dbt(lake, warehouse, "build", *left_out, *NO_UNIT_TESTS, *args, **variables)
+    )
+
+
+def build_with_tests(lake: Path, warehouse: Path) -> dict[str, set[str]]:
+    """Build the quality tables too, and run all data tests."""
+    left_out = ("--exclude", "tag:evaluation", *NO_UNIT_TESTS)
+    return months_built(dbt(lake, warehouse, "build", *left_out))
+
+
+def months_built(out: str) -> dict[str, set[str]]:
     built: dict[str, set[str]] = {}
     line = r"(\w+): (\d{4}-\d{2})(?: to (\d{4}-\d{2}))? \(\d+ of \d+\)"
     for model, first, last in re.findall(line, out):
@@ -150,6 +138,7 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     lake, warehouse = tmp_path / "lake", tmp_path / "w.duckdb"
     shutil.copytree(grown[0], lake)
     shutil.copy(grown[1], warehouse)
+    assert build_with_tests(lake, warehouse) == {}
     before = read(warehouse, "final_dataset")
 
     minutes = duckdb.sql(
@@ -162,7 +151,7 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     minutes.loc[late, "volume"] *= 50
     land(lake, minutes)
 
-    built = run(lake, warehouse)
+    built = build_with_tests(lake, warehouse)  # tests look at what is new, tables of all kinds
     for model, months in built.items():
         following = set() if model in OF_LAST_PRICES else {"2024-03"}
         assert months == {"2024-02"} | following, model
@@ -191,6 +180,19 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     full.parent.mkdir()
     run(lake, full)
     check_same(warehouse, full)
+
+    check_a_failed_test_is_run_until_it_passes(lake, warehouse)
+
+
+def check_a_failed_test_is_run_until_it_passes(lake: Path, warehouse: Path) -> None:
+    """A build does not look again at what has passed, unless a test has found it wrong since."""
+    test = ("--select", "primary_key_hourly_bars_symbol__hour_ts")
+    row = "from hourly_bars where symbol = 'BTCUSDT' and hour_ts = '2024-01-05'"
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute(f"insert into hourly_bars {row}")
+    assert try_dbt(lake, warehouse, "build", *test).returncode == 0
+    assert try_dbt(lake, warehouse, "test", *test).returncode != 0
+    assert try_dbt(lake, warehouse, "build", *test).returncode != 0
 
 
 @pytest.mark.deep

@@ -5,27 +5,20 @@
     neither see a late file of an old month nor skip the months that stand.
 -#}
 {% materialization monthly, default %}
-    {%- set inputs = made_from(model, sql) -%}
-    {{ build_stale_months(states_of_months(model.name, inputs, is_cumulative=false)) }}
-    {{ return({'relations': [this.incorporate(type='table')]}) }}
-{% endmaterialization %}
-
-{#- `states` has a row of month, wanted and recorded state for each month. -#}
-{% macro build_stale_months(states) %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set name = model.name -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
 
+    {%- set states = states_of_months(name, made_from(model, sql), is_cumulative=false) -%}
     {%- set stale = stale_months(states, existing) -%}
-
     {#- A table of which no month is kept is begun anew: its columns may be others. -#}
     {%- set kept = states | length > stale | length -%}
     {%- if not kept -%}
         {{ take_back(name, stale) }}
         {{ drop_relation_if_exists(existing) }}
         {%- call statement('create') -%}
-            {{ create_table_as(False, target, batch_of_month(sql, '') ~ ' where false') }}
+            {{ create_table_as(False, target, batch_of_month('') ~ ' where false') }}
         {%- endcall -%}
         {%- do adapter.commit() -%}
     {%- elif stale -%}
@@ -39,13 +32,14 @@
     {%- for month, state in stale.items() if state -%}
         {{ say_batch(month, loop.index, loop.length) }}
         {%- call statement('batch') -%}
-            {{ insert_by_name(target, batch_of_month(sql, month)) }}
+            {{ insert_by_name(target, batch_of_month(month)) }}
         {%- endcall -%}
         {{ record_states(name, {month: state}) }}
         {%- do adapter.commit() -%}
     {%- endfor -%}
     {{ finish_table(target) }}
-{% endmacro %}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
 
 {#-
     Of the rows of `states_of_months` those whose month is to be built or, where the state is empty, dropped:
@@ -62,7 +56,7 @@
     {{ return(stale) }}
 {% endmacro %}
 
-{% macro batch_of_month(sql, month) -%}
+{% macro batch_of_month(month) -%}
     select
         batch.*,
         '{{ month }}' as month

@@ -1,28 +1,66 @@
 {#-
-    A table whose rows of a month are made from what the tables above have in that month, and no sooner made
-    again than their rows there have changed: it costs so much that a change far above, which comes to the same
-    rows, shall not build it.
+    A table whose rows of a month are made, in Python, from what the tables above have in that month, and no
+    sooner made again than their rows there have changed: it costs so much that a change far above, which comes to
+    the same rows, shall not build it.
 -#}
-{% materialization monthly_by_content, default %}
-    {%- set states = {} -%}
+{% materialization monthly_by_content, default, supported_languages=['python'] %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set piece = this.incorporate(path={'identifier': model.name ~ '__batch'}, type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set name = model.name -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+
+    {%- set contents = {} -%}
     {%- for id in model.depends_on.nodes -%}
-        {%- set parent = graph.nodes[id] -%}
-        {%- for month, content in contents_of_months(parent).items() -%}
-            {%- do states.update({month: states.get(month, sql) ~ content}) -%}
+        {%- for month, content in contents_of_months(graph.nodes[id]).items() -%}
+            {%- do contents.update({month: contents.get(month, compiled_code) ~ content}) -%}
         {%- endfor -%}
     {%- endfor -%}
-    {%- set rows = [] -%}
-    {%- set recorded = recorded_states(model.name) -%}
-    {%- for month, state in states | dictsort -%}
-        {%- do rows.append({
-            'month': month, 'wanted': local_md5(state), 'recorded': recorded.get(month, '')
+    {%- set states = [] -%}
+    {%- set recorded = recorded_states(name) -%}
+    {%- for month, content in contents | dictsort -%}
+        {%- do states.append({
+            'month': month, 'wanted': local_md5(content), 'recorded': recorded.get(month, '')
         }) -%}
     {%- endfor -%}
-    {%- for month in recorded if month not in states -%}
-        {%- do rows.append({'month': month, 'wanted': '', 'recorded': recorded[month]}) -%}
+    {%- for month in recorded if month not in contents -%}
+        {%- do states.append({'month': month, 'wanted': '', 'recorded': recorded[month]}) -%}
     {%- endfor -%}
-    {{ build_stale_months(rows) }}
-    {{ return({'relations': [this.incorporate(type='table')]}) }}
+    {%- set stale = stale_months(states, existing) -%}
+    {%- set kept = states | length > stale | length -%}
+
+    {%- if stale or not kept -%}
+        {{ take_back(name, stale) }}
+        {%- call statement('clear') -%}
+            {%- if kept -%} delete from {{ target }} where month in ('{{ stale | join("', '") }}')
+            {%- else -%} drop table if exists {{ target }}
+            {%- endif -%}
+        {%- endcall -%}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
+
+    {#- A table of no month at all is made of the month that is none. -#}
+    {%- set ns = namespace(exists=kept) -%}
+    {%- set months = stale.items() | selectattr(1) | map(attribute=0) | list -%}
+    {%- for month in months or ([] if kept else ['']) -%}
+        {{ say_batch(month, loop.index, loop.length) }}
+        {{ drop_relation_if_exists(load_cached_relation(piece)) }}
+        {%- call statement('batch', language='python') -%}
+            {{ create_table_as(False, piece, compiled_code | replace(batch_placeholder(), month), 'python') }}
+        {%- endcall -%}
+        {%- set rows = 'select *, ' ~ "'" ~ month ~ "' as month from " ~ piece -%}
+        {%- call statement('batch') -%}
+            {%- if ns.exists -%} {{ insert_by_name(target, rows) }}
+            {%- else -%} {{ create_table_as(False, target, rows) }}
+            {%- endif -%}
+        {%- endcall -%}
+        {%- call statement('drop') -%} drop table {{ piece }} {%- endcall -%}
+        {%- set ns.exists = true -%}
+        {{ record_states(name, {month: stale[month]} if month else {}) }}
+        {%- do adapter.commit() -%}
+    {%- endfor -%}
+    {{ finish_table(target) }}
+    {{ return({'relations': [target]}) }}
 {% endmaterialization %}
 
 {#-

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import re
 from pathlib import Path
+from types import ModuleType
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -13,7 +17,7 @@ import yaml
 from tests.build import PROJECT_ROOT, dbt, read
 from tests.conftest import Warehouse
 from tests.reference import compare
-from tests.reference.evaluation import factor_ic, forward_returns
+from tests.reference.evaluation import factor_ic, forward_returns, hourly_ic
 
 KEYS = ("factor", "month", "horizon_hours")
 
@@ -132,3 +136,75 @@ def test_one_build_gives_the_same(sandbox: Warehouse, grown: tuple[object, pd.Da
     }  # fmt: skip
     same = whole[whole["factor"].isin(grown_ic["factor"])]
     assert not compare(same, grown_ic, rel=1e-12, floor=0, keys=KEYS, extra_columns=False)
+
+
+@pytest.fixture(scope="module")
+def model() -> ModuleType:
+    path = PROJECT_ROOT / "dbt_project/models/evaluation/factor_ic.py"
+    spec = importlib.util.spec_from_file_location("factor_ic", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rank_correlations_by_hand(model: ModuleType):
+    """Four contracts, and one without a label; three must have both."""
+    none = np.nan
+    factors = {
+        "rising": [10, 20, 30, 40, 50],
+        "tied": [1, 1, 2, 2, 0],
+        "flat": [5, 5, 5, 5, 5],
+        "few": [1, none, 2, none, 3],
+        "scattered": [1, none, 3, 2, 9],
+    }
+    labels = [
+        [0.1, 0.2, 0.3, 0.4, none],
+        [0.1, 0.1, 0.2, none, none],
+        [0.1, 0.1, 0.2, 0.2, none],
+    ]
+    ics, n = model.rank_correlations(np.array(list(factors.values())), np.array(labels), 3)
+    tied = 4 / math.sqrt(4 * 5)  # ranks 1.5, 1.5, 3.5, 3.5 against 1, 2, 3, 4
+    expected = {
+        "rising": [1, 1.5 / math.sqrt(2 * 1.5), tied],
+        "tied": [tied, 1, 1],
+        "flat": [none, none, none],
+        "few": [none, none, none],
+        "scattered": [0.5, none, 1.5 / math.sqrt(2 * 1.5)],
+    }
+    for name, of_factor in zip(factors, ics, strict=True):
+        assert of_factor == pytest.approx(expected[name], rel=1e-14, nan_ok=True), name
+    assert n.tolist() == [[4, 3, 4], [4, 3, 4], [4, 3, 4], [2, 2, 2], [3, 2, 3]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rank_correlations_of_an_hour(model: ModuleType, seed: int):
+    """Ties and holes of all kinds, on either side, as the reference ranks them."""
+    random = np.random.default_rng(seed)
+    factors = random.standard_normal((40, 30))
+    factors[::3] = np.round(factors[::3])
+    factors[random.random((40, 30)) < random.choice([0, 0.02, 0.5])] = np.nan
+    factors[7] = np.nan
+    labels = random.standard_normal((3, 30))
+    labels[1] = np.round(labels[1], 1)
+    labels[2, random.random(30) < 0.1] = np.nan
+    ics, n = model.rank_correlations(factors, labels, 10)
+    one_hour = pd.Series(0, index=range(30))
+    for horizon, label in enumerate(labels):
+        ic, count = hourly_ic(pd.DataFrame(factors.T), pd.Series(label), one_hour, 10)
+        assert ics[:, horizon] == pytest.approx(ic.loc[0].to_numpy(), abs=1e-12, nan_ok=True)
+        assert n[:, horizon].tolist() == count.loc[0].tolist()
+
+
+def test_hours_average_to_a_month(model: ModuleType):
+    """1 and -0.5: mean 0.25, squared deviations 1.125 in all, over 1. One hour does not count."""
+    found = model.summary(np.array([1, np.nan, -0.5]), np.array([3.0, 2.0, 5.0]))
+    assert found == {
+        "n_hours": 2,
+        "mean_ic": 0.25,
+        "std_ic": pytest.approx(1.0606601717798212, rel=1e-15),
+        "ir": pytest.approx(0.25 / 1.0606601717798212, rel=1e-15),
+        "mean_n_symbols": 4,
+    }
+    assert model.summary(np.array([np.nan]), np.array([2.0])) == {"n_hours": 0}
+    assert model.summary(np.array([0.5]), np.array([12.0]))["std_ic"] is None
+    assert model.summary(np.array([0.5, 0.5]), np.array([12.0, 12.0]))["ir"] is None

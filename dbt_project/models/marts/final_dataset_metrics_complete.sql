@@ -1,9 +1,8 @@
-{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+{{ config(materialized='view') }}
 
 with
 dataset as (
     select * from {{ ref('final_dataset') }}
-    where {{ in_reach('hour_ts') }}
 ),
 
 metrics as (
@@ -11,9 +10,7 @@ metrics as (
         symbol,
         hour_ts
     from {{ ref('int_metrics_complete_hourly') }}
-    where
-        is_complete
-        and {{ in_reach('hour_ts') }}
+    where is_complete
 ),
 
 final as (

@@ -8,8 +8,7 @@ pulled as (
     select * from {{ ref('stg_api__' ~ dataset) }}
 ),
 
--- Named apart from the rows above, so that no engine keeps those in memory to use them twice. The
--- month is part of the join so that both sides are read only where the other one has rows.
+-- Named apart from the rows above, so that no engine keeps those in memory to use them twice.
 held as (
     select
         symbol,
@@ -18,15 +17,16 @@ held as (
     from {{ ref('stg_vision__' ~ dataset) }}
 ),
 
+-- The month is compared so that only months are read in which there is something to compare.
 missing as (
-    select pulled.*
-    from pulled
-    left join held
-        on
-            pulled.symbol = held.symbol
-            and pulled.month = held.month
-            and pulled.open_time = held.open_time
-    where held.symbol is null
+    select * from pulled
+    where not exists (
+        select 1 from held
+        where
+            held.symbol = pulled.symbol
+            and held.month = pulled.month
+            and held.open_time = pulled.open_time
+    )
 ),
 
 final as (

@@ -24,7 +24,6 @@ OF_LAST_PRICES = {
     "int_klines_hourly",
     "int_bars_hourly",
     "int_quote_volume_15m",
-    "int_active_gaps_hourly",
     "int_minute_factors_hourly",
     "int_price_triad_hourly",
     "int_basis_hourly",
@@ -40,7 +39,10 @@ OF_TICKERS = {"int_ticker_hourly": {"2024-03"}}  # the vendor's, of two days
 CARRIED = {LOOKS_BACK, "int_hourly_spine", "int_magnet_hourly", "int_supertrend_hourly"}
 TABLES = MONTHLY | CARRIED | {*OF_TICKERS, "int_size_thresholds", *MARTS}
 QUERIES = {  # a list is compared as a text
-    "int_magnet_hourly": "select * replace (cast(map as varchar) as map) from int_magnet_hourly"
+    "int_magnet_hourly": "select * replace (cast(map as varchar) as map) from int_magnet_hourly",
+    "int_klines_hourly": """
+        select * replace (cast(bar_quote_volumes as varchar) as bar_quote_volumes)
+        from int_klines_hourly""",
 }
 KEYS = {  # where they are not symbol and hour
     "int_quote_volume_15m": ("symbol", "bar_ts"),

@@ -6,11 +6,6 @@ minute_hours as (
     where {{ in_batch('month') }}
 ),
 
-active_gaps as (
-    select * from {{ ref('int_active_gaps_hourly') }}
-    where {{ in_batch('month') }}
-),
-
 hour_bars as (
     select * from {{ ref('int_klines_1h') }}
     where {{ in_batch('month') }}
@@ -18,37 +13,33 @@ hour_bars as (
 
 from_minutes as (
     select
-        minute_hours.symbol,
-        minute_hours.hour_ts,
+        symbol,
+        hour_ts,
         'klines_1m' as bar_source,
         case
-            when minute_hours.n_minutes_from_api = 0 then 'archive'
-            when minute_hours.n_minutes_from_api = minute_hours.n_minutes then 'api'
+            when n_minutes_from_api = 0 then 'archive'
+            when n_minutes_from_api = n_minutes then 'api'
             else 'mixed'
         end as bar_origin,
-        minute_hours.open,
-        minute_hours.high,
-        minute_hours.low,
-        minute_hours.close,
-        minute_hours.volume,
-        minute_hours.quote_volume,
-        minute_hours.trade_count,
-        minute_hours.taker_buy_volume,
-        minute_hours.taker_buy_quote_volume,
-        {{ safe_div('minute_hours.typical_value', 'minute_hours.volume') }} as vwap,
-        minute_hours.quote_is_proxy,
-        minute_hours.n_minutes,
-        minute_hours.n_minutes_active,
-        minute_hours.first_active_minute,
-        minute_hours.last_active_minute,
-        active_gaps.max_active_gap_seconds,
-        minute_hours.n_minutes_active >= 1 as is_active
+        open,
+        high,
+        low,
+        close,
+        volume,
+        quote_volume,
+        trade_count,
+        taker_buy_volume,
+        taker_buy_quote_volume,
+        {{ safe_div('typical_value', 'volume') }} as vwap,
+        quote_is_proxy,
+        n_minutes,
+        n_minutes_active,
+        first_active_minute,
+        last_active_minute,
+        max_active_gap_seconds,
+        n_minutes_active >= 1 as is_active
     from minute_hours
-    left join active_gaps
-        on
-            minute_hours.symbol = active_gaps.symbol
-            and minute_hours.hour_ts = active_gaps.hour_ts
-    where minute_hours.n_minutes >= 1
+    where n_minutes >= 1
 ),
 
 -- An hour without minutes, taken from the exchange's own hourly bars. Its minutes are unknown;

@@ -1,20 +1,37 @@
 {{ config(materialized='monthly') }}
 
+{%- set bar_minutes = var('liq_bar_minutes') %}
+
 with
-minutes as (
-    select * from {{ ref('int_klines_1m') }}
+hours as (
+    select * from {{ ref('int_klines_hourly') }}
     where {{ in_batch('month') }}
+),
+
+exploded as (
+    select
+        symbol,
+        hour_ts,
+        bar_quote_volumes,
+        {{ explode(vector_range(0, 60 // bar_minutes)) }} as n_before
+    from hours
+),
+
+bars as (
+    select
+        symbol,
+        hour_ts + n_before * interval '{{ bar_minutes }}' minute as bar_ts,
+        {{ vector_item('bar_quote_volumes', 'n_before + 1') }} as quote_volume
+    from exploded
 ),
 
 final as (
     select
         symbol,
-        {{ bar_start('open_time', var('liq_bar_minutes')) }} as bar_ts,
-        {{ exact_sum('coalesce(quote_volume, volume * (high + low + close) / 3e0)') }}
-            as quote_volume
-    from minutes
-    where is_valid
-    group by symbol, {{ bar_start('open_time', var('liq_bar_minutes')) }}
+        bar_ts,
+        quote_volume
+    from bars
+    where quote_volume is not null
 )
 
 select * from final

@@ -99,7 +99,10 @@ def test_vars_change_columns_and_their_names(captured: Captured, tmp_path: Path)
     }
     path = tmp_path / "w.duckdb"
     shutil.copy(captured.warehouse.path, path)
-    models = ("int_liquidation_thresholds+", "int_klines_hourly", "int_quote_volume_15m+", "hourly_liquidations")
+    models = (
+        "int_liquidation_thresholds+", "int_klines_hourly", "int_quote_volume_15m+",
+        "hourly_liquidations",
+    )  # fmt: skip
     dbt(captured.warehouse.lake, path, "build", "--select", *models, *NO_TESTS,
         "--exclude", "int_liquidation_setups_hourly+", "hourly_structure+", "hourly_transforms+",
         **changed, enforce_contracts=False)  # fmt: skip

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from ingest.errors import PerpError
-from ingest.lake import write_atomic
+from ingest.store import write_atomic
 
 PAGE = "static_index.html"
 _MENDED = {

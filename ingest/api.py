@@ -13,13 +13,12 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingest.config import Config, origin
 from ingest.datasets import MARKET, METRICS_START_LABELS_FROM
@@ -41,6 +40,7 @@ from ingest.sources.binance_api import (
 )
 from ingest.sources.downloads import Failed, Retry
 from ingest.spans import Span, clip, from_log, to_log, union_spans, without
+from ingest.store import store_of
 
 SOURCE = "api"
 SNAPSHOTS = ("exchange_info", "funding_info", "premium_index", "open_interest")
@@ -167,7 +167,7 @@ class Holdings:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._records = lake.state("vision")
-        self._of_metrics: dict[Path, dict[str, list[Span]]] = {}
+        self._of_metrics: dict[PurePath, dict[str, list[Span]]] = {}
 
     def spans(self, dataset: str, symbol: str, month: str) -> list[Span]:
         """Moments of a series that the archive has brought."""
@@ -203,12 +203,12 @@ def _runs(slots: pa.ChunkedArray, grain: timedelta) -> list[Span]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
-    with pq.ParquetFile(path) as file:
+def _read(path: PurePath, columns: list[str]) -> pa.Table:
+    with store_of(path).parquet(path) as file:
         return file.read(columns, use_threads=False)
 
 
-def _metrics_labels(path: Path) -> dict[str, pa.ChunkedArray]:
+def _metrics_labels(path: PurePath) -> dict[str, pa.ChunkedArray]:
     """Ends of the five minutes for which a metrics partition has a value, by series."""
     columns = [column for column, _ in _IN_METRICS.values()]
     table = _read(path, ["create_time", "file_date", *columns])

@@ -134,11 +134,10 @@ def reason_to_build(config: Config) -> str | None:
 
 def last_landing(lake: Lake) -> datetime | None:
     """When the newest record of the landing log was written (UTC)."""
+    logs = lake.store.sizes(lake.log_folder, "*.jsonl")
     moments = []
-    for path in lake.log_folder.glob("*.jsonl"):
-        with path.open("rb") as handle:
-            handle.seek(max(handle.seek(0, 2) - _TAIL, 0))
-            lines = handle.read().split(b"\n")[:-1]  # what follows the last end is a torn line
+    for handle in lake.store.open_each([(p, max(n - _TAIL, 0)) for p, n in logs.items()]):
+        lines = handle.read().split(b"\n")[:-1]  # what follows the last end is a torn line
         if lines:
             moments.append(datetime.fromisoformat(json.loads(lines[-1])["landed_at"]))
     return max(moments, default=None)

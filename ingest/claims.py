@@ -20,13 +20,13 @@ def holders(lake: Lake, source: str, keys: Iterable[Key]) -> dict[Key, int]:
 
     A process does not see its own claims, and must hold none: to look ends them.
     """
-    held = dict(_held(lake.log_folder / f"{source}.claims"))
+    held = dict(_held(lake.locks / f"{source}.claims"))
     return {key: held[at] for key in keys if (at := claim_offset(key)) in held} if held else {}
 
 
 def workers(lake: Lake, source: str) -> set[int]:
     """Processes that hold a claim on a source."""
-    return {pid for _, pid in _held(lake.log_folder / f"{source}.claims")}
+    return {pid for _, pid in _held(lake.locks / f"{source}.claims")}
 
 
 def _held(path: Path) -> Iterator[tuple[int, int]]:

@@ -59,7 +59,7 @@ def _filters(command: Callable[..., int]) -> Callable[..., int]:
 
 def _existing(config: Config) -> Lake:
     lake = Lake(config.lake)
-    if not lake.log_folder.is_dir():
+    if not lake.exists:
         raise UsageError(f"{lake.root} is no lake; start with: perp ingest archive")
     return lake
 

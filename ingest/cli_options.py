@@ -12,12 +12,17 @@ import click
 
 from ingest import runlog
 from ingest.config import Config
+from ingest.store import lake_path
 
 
 def located(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command options for where things are, and hand it the resulting ``config``."""
     options = {
-        "lake": ("--lake", Path, "Folder of the lake [PERP_LAKE, data/lake]."),
+        "lake": (
+            "--lake",
+            lake_path,
+            "Folder of the lake, or s3:// address [PERP_LAKE, data/lake].",
+        ),
         "warehouse": ("--warehouse", Path, "DuckDB file [PERP_WAREHOUSE, data/warehouse.duckdb]."),
         "published": (
             "--published",

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ingest.errors import UsageError
+from ingest.store import ObjectPath, lake_path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 API_URL = "https://fapi.binance.com"
@@ -20,7 +21,7 @@ TARDIS_URL = "https://datasets.tardis.dev"
 class Config:
     """Paths and addresses of one run; every field can be set by the environment variable named."""
 
-    lake: Path  # PERP_LAKE
+    lake: Path | ObjectPath  # PERP_LAKE
     warehouse: Path  # PERP_WAREHOUSE
     archive_url: str  # PERP_ARCHIVE_URL
     listing_url: str  # PERP_ARCHIVE_LISTING_URL
@@ -33,7 +34,7 @@ class Config:
     def from_env(
         cls,
         *,
-        lake: Path | None = None,
+        lake: Path | ObjectPath | None = None,
         warehouse: Path | None = None,
         archive_url: str | None = None,
         archive_listing_url: str | None = None,
@@ -49,7 +50,7 @@ class Config:
         """
         warehouse = warehouse or _path("PERP_WAREHOUSE", "data/warehouse.duckdb")
         return cls(
-            lake=lake or _path("PERP_LAKE", "data/lake"),
+            lake=lake or _lake(),
             warehouse=warehouse,
             archive_url=_checked("PERP_ARCHIVE_URL", archive_url, "https://data.binance.vision"),
             listing_url=_checked(
@@ -84,6 +85,11 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _lake() -> Path | ObjectPath:
+    given = os.environ.get("PERP_LAKE")
+    return lake_path(given) if given else _path("PERP_LAKE", "data/lake")
 
 
 def _path(variable: str, default: str) -> Path:

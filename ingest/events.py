@@ -86,7 +86,7 @@ class EventPartitions:
             time.sleep(_LOOK_AGAIN_SECONDS)
         try:
             newest = self._state.refresh().get(key)
-            if newest and self._lake.partition_of(newest).exists():
+            if newest and self._lake.store.exists(self._lake.partition_of(newest)):
                 yield newest
             else:  # the first, or somebody has moved the file away, and with it all that it covered
                 seq = newest.log_seq if newest else ""

@@ -23,9 +23,9 @@ from typing import Any
 import pyarrow as pa
 
 from ingest.datasets import Dataset
-from ingest.lake import fsync_folder, temporary
 from ingest.sources.force_order import Row
 from ingest.spans import Span
+from ingest.store import fsync_folder, temporary
 
 
 class Journal:

@@ -1,24 +1,22 @@
 """The lake: Parquet layout, atomic commit, claims, and the append-only landing log.
 
 A partition is done when the log says so and its file has the size and footer that the log recorded;
-never because a file merely exists. Readers see whole files only: everything is written beside its
-final name and renamed after it has been read back and synced.
+never because a file merely exists. Readers see whole files only: everything is written on this
+machine, read back and synced, and only then put in its place (``ingest/store.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -27,6 +25,7 @@ import pyarrow.parquet as pq
 from ingest.datasets import SOURCES, Dataset
 from ingest.errors import PerpError, UsageError
 from ingest.names import decode_symbol, encode_symbol
+from ingest.store import LogFile, local_side, store_of, temporary
 
 PARSER_VERSION = 1  # raise it when parsing changes: partitions of older versions are landed again
 SCHEMA_PARTITION = "_schema"
@@ -137,67 +136,56 @@ class LandingRecord:
 
 
 class LandingLog:
-    """One writer's log file; every record is one ``write`` followed by fsync.
+    """One writer's log; a record is stored when ``append`` returns.
 
-    Records are ordered by (number of the file, line). A writer that follows up on a record of a
-    younger file, because another process has worked on the same partition, goes on in a new file.
+    Records are ordered by (number of the file, line). A writer that follows up on a record that
+    would come behind its own, because another process has worked on the same partition, goes on in
+    a new file.
     """
 
-    def __init__(self, folder: Path, source: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: PurePath, source: str) -> None:
         self._folder, self._source = folder, source
         self._open()
 
     def _open(self) -> None:
-        while True:
-            last = max((int(p.name[:8]) for p in self._folder.glob("*.jsonl")), default=0)
-            path = self._folder / f"{last + 1:08d}-{self._source}.jsonl"
-            try:
-                self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-                break
-            except FileExistsError:  # another writer took the number
-                continue
-        fsync_folder(self._folder)
-        self.path = path
+        self._file: LogFile = store_of(self._folder).log_file(self._folder, self._source)
         self._lines = 0
 
+    @property
+    def path(self) -> PurePath:
+        """The file that is written to now."""
+        return self._file.path
+
     def append(self, record: LandingRecord, after: str = "") -> None:
-        """Write one record; returns when it is on disk.
+        """Write one record; returns when it is stored.
 
         Args:
             record: gets its ``log_seq`` and ``landed_at``.
             after: ``log_seq`` of the newest record of the same partition.
         """
-        if after[:8] > self.path.name[:8]:
+        if self._file.is_full or after >= self._next_seq():
             self.close()
             self._open()
-        self._lines += 1
-        record.log_seq = f"{self.path.name[:8]}.{self._lines:08d}"
+        record.log_seq = self._next_seq()
         record.landed_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
         line = json.dumps(asdict(record), ensure_ascii=False, separators=(",", ":")) + "\n"
-        data, whole = line.encode(), os.fstat(self._fd).st_size
-        try:
-            while data:  # a disk that is almost full takes a part without an error
-                data = data[os.write(self._fd, data) :]
-            os.fsync(self._fd)
-        except OSError:
-            os.ftruncate(self._fd, whole)
-            self._lines -= 1
-            raise
+        self._file.append(line.encode())
+        self._lines += 1
+
+    def _next_seq(self) -> str:
+        return f"{self.path.name[:8]}.{self._lines + 1:08d}"
 
     def close(self) -> None:
         """Close the file, and remove it if nothing was written."""
-        os.close(self._fd)
-        if not self._lines:
-            self.path.unlink()
+        self._file.close()
 
 
 class LandingState:
     """The newest record of every partition of a source, kept up to date with what is appended."""
 
-    def __init__(self, folder: Path, source: str) -> None:
+    def __init__(self, folder: PurePath, source: str) -> None:
         self._folder, self._source = folder, source
-        self._read_to: dict[Path, int] = {}
+        self._read_to: dict[PurePath, int] = {}
         self.records: dict[Key, LandingRecord] = {}
 
     def refresh(self) -> dict[Key, LandingRecord]:
@@ -210,22 +198,21 @@ class LandingState:
 
     def new_records(self) -> Iterator[LandingRecord]:
         """Records appended since the last look, oldest first; a torn last line is not a record."""
-        for path in sorted(self._folder.glob(f"*-{self._source}.jsonl")):
-            read_to = self._read_to.get(path, 0)
-            if path.stat().st_size == read_to:
-                continue
-            with path.open("rb") as handle:
-                handle.seek(read_to)
-                for line in handle:
-                    if not line.endswith(b"\n"):
-                        break
-                    record = _read_line(line, path, read_to)
-                    read_to += len(line)
-                    yield record
+        store = store_of(self._folder)
+        sizes = store.sizes(self._folder, f"*-{self._source}.jsonl")
+        read = {path: self._read_to.get(path, 0) for path in sorted(sizes)}
+        grown = [(path, read_to) for path, read_to in read.items() if sizes[path] != read_to]
+        for (path, read_to), handle in zip(grown, store.open_each(grown), strict=True):
+            for line in handle:
+                if not line.endswith(b"\n"):
+                    break
+                record = _read_line(line, path, read_to)
+                read_to += len(line)
+                yield record
             self._read_to[path] = read_to
 
 
-def _read_line(line: bytes, path: Path, at: int) -> LandingRecord:
+def _read_line(line: bytes, path: PurePath, at: int) -> LandingRecord:
     try:
         return LandingRecord.from_json(json.loads(line))
     except (ValueError, TypeError, AttributeError) as error:
@@ -268,14 +255,27 @@ def claim_offset(key: Key) -> int:
 
 
 class Lake:
-    """A folder of Parquet partitions and its landing log."""
+    """Parquet partitions and their landing log, in a folder or in a bucket.
 
-    def __init__(self, root: Path) -> None:
+    Attributes:
+        root: folder, or address, of what has landed.
+        store: how that is read and written.
+        local: folder of what is on this machine in any case: downloads, files being written, locks.
+            That of a lake in a folder is the lake.
+    """
+
+    def __init__(self, root: PurePath) -> None:
         self.root = root
+        self.store = store_of(root)
         self.log_folder = root / "_log"
-        self.tmp = root / "_tmp"
         self.quarantine = root / "_quarantine"
         self.raw = root / "_raw"
+        self.local = local_side(root)
+        self.locks = self.local / "_log"
+        self.tmp = self.local / "_tmp"
+
+    def __reduce__(self) -> tuple[type[Lake], tuple[PurePath]]:
+        return Lake, (self.root,)  # another process opens its own store
 
     def prepare(self, origin: str | None) -> None:
         """Create what every lake has: folders, origin, one zero-row file per dataset.
@@ -286,21 +286,20 @@ class Lake:
         Raises UsageError if the lake cannot be written or holds data of another origin.
         """
         try:
-            for folder in (self.root, self.log_folder, self.tmp, self.quarantine):
+            for folder in (self.local, self.locks, self.tmp, local_side(self.quarantine)):
                 folder.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as held_locks:
                 for source in SOURCES:
                     handle = held_locks.enter_context(self._lock_file(source).open("a+"))
                     fcntl.flock(handle, fcntl.LOCK_SH)  # nobody cleans up meanwhile
-                for dataset in (d for datasets in SOURCES.values() for d in datasets.values()):
-                    path = self.partition(dataset, SCHEMA_PARTITION, SCHEMA_PARTITION)
-                    if not path.exists() or pq.read_schema(path) != dataset.schema:
+                for dataset, path, schema in self.schemas():
+                    if schema != dataset.schema:
                         write_parquet(path, dataset.schema.empty_table(), dataset)
                 held = self._origin(origin)
         except OSError as error:
             raise UsageError(
-                f"cannot write the lake {self.root}: {error.strerror}; set PERP_LAKE to a folder "
-                "that you can write"
+                f"cannot write the lake {self.root}: {error.strerror}; set "
+                f"{self.store.setting} to a folder that you can write"
             ) from error
         if origin and held != origin:
             raise UsageError(
@@ -308,13 +307,23 @@ class Lake:
                 "set PERP_LAKE to another folder, or remove this one"
             )
 
+    def schemas(self) -> Iterator[tuple[Dataset, PurePath, pa.Schema | None]]:
+        """Zero-row files that give readers a dataset's columns where it has no data.
+
+        With the columns that each has, None for one that is missing or cannot be read.
+        """
+        every = [d for datasets in SOURCES.values() for d in datasets.values()]
+        paths = [self.partition(d, SCHEMA_PARTITION, SCHEMA_PARTITION) for d in every]
+        return zip(every, paths, self.store.schemas(paths), strict=True)
+
     def _origin(self, origin: str | None) -> str | None:
         path = self.root / "_lake.json"
-        if not path.exists():
+        if not self.store.exists(path):
             if origin is None:
                 return None
-            write_atomic(path, json.dumps({"origin": origin}).encode())
-        return str(json.loads(path.read_text())["origin"])
+            self.store.write(path, json.dumps({"origin": origin}).encode())
+        with self.store.open(path) as handle:
+            return str(json.load(handle)["origin"])
 
     @contextmanager
     def shared(self, source: str) -> Iterator[Claims]:
@@ -324,24 +333,33 @@ class Lake:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._clean(source)
             fcntl.flock(handle, fcntl.LOCK_SH)
-            with contextlib.closing(Claims(self.log_folder / f"{source}.claims")) as claims:
+            with contextlib.closing(Claims(self.locks / f"{source}.claims")) as claims:
                 yield claims
 
     def _lock_file(self, source: str) -> Path:
-        return self.log_folder / f"{source}.lock"
+        self.locks.mkdir(parents=True, exist_ok=True)
+        return self.locks / f"{source}.lock"
 
     def _clean(self, source: str) -> None:
         """Remove what killed writers left behind, but for what the next run can use."""
-        for path in (self.root / source).glob("*/symbol=*/month=*/*.tmp"):
+        for path in (self.local / source).glob("*/symbol=*/month=*/*.tmp"):
             path.unlink(missing_ok=True)
         for path in (self.tmp / source).rglob("*.tmp"):
             path.unlink(missing_ok=True)
-        for path in self.log_folder.glob(f"*-{source}.jsonl"):
-            _drop_torn_line(path)
+        self.store.drop_torn_lines(self.log_folder, f"*-{source}.jsonl")
 
-    def partition(self, dataset: Dataset, symbol: str, month: str) -> Path:
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever logged here, or is about to be."""
+        return bool(self.store.is_folder(self.log_folder))
+
+    def folder(self, dataset: Dataset) -> PurePath:
+        """Folder of a dataset's partitions."""
+        return self.root / dataset.source / dataset.name
+
+    def partition(self, dataset: Dataset, symbol: str, month: str) -> PurePath:
         """Path of a partition's file."""
-        folder = self.root / dataset.source / dataset.name / f"symbol={encode_symbol(symbol)}"
+        folder = self.folder(dataset) / f"symbol={encode_symbol(symbol)}"
         return folder / f"month={month}" / "data.parquet"
 
     def downloads(self, source: str, key: Key) -> Path:
@@ -349,28 +367,24 @@ class Lake:
         dataset, symbol, month = key
         return self.tmp / source / dataset / encode_symbol(symbol) / month
 
-    def partition_of(self, record: LandingRecord) -> Path:
+    def partition_of(self, record: LandingRecord) -> PurePath:
         """Path of the file that a record tells of."""
         return self.partition(record.spec, record.symbol, record.month)
 
-    def partitions(self, dataset: Dataset) -> Iterator[tuple[str, str, Path]]:
+    def partitions(self, dataset: Dataset) -> Iterator[tuple[str, str, PurePath]]:
         """(symbol, month, path) of every partition file of a dataset."""
-        base = self.root / dataset.source / dataset.name
-        for path in sorted(base.glob("symbol=*/month=*/data.parquet")):
+        found = self.store.find(self.folder(dataset), "symbol=*/month=*/data.parquet")
+        for path in sorted(found):
             symbol = decode_symbol(path.parts[-3].removeprefix("symbol="))
             if symbol != SCHEMA_PARTITION:
                 yield symbol, path.parts[-2].removeprefix("month="), path
 
     def is_intact(self, record: LandingRecord) -> bool:
         """True if the partition's file has the size that the log recorded and a Parquet footer."""
-        path = self.partition_of(record)
-        try:
-            with path.open("rb") as handle:
-                size = handle.seek(0, os.SEEK_END)
-                handle.seek(max(size - 4, 0))
-                return size == record.parquet_bytes and handle.read() == b"PAR1"
-        except OSError:
+        if record.parquet_bytes is None:
             return False
+        folder = self.folder(record.spec)
+        return bool(self.store.is_whole(self.partition_of(record), record.parquet_bytes, folder))
 
     def state(self, source: str) -> dict[Key, LandingRecord]:
         """The newest record of every partition of a source."""
@@ -381,24 +395,19 @@ class Lake:
         return LandingState(self.log_folder, source).new_records()
 
 
-def write_parquet(path: Path, table: pa.Table, dataset: Dataset) -> tuple[int, str]:
+def write_parquet(path: PurePath, table: pa.Table, dataset: Dataset) -> tuple[int, str]:
     """Write a table so that ``path`` holds either its old content or all of the new one.
 
     Returns:
         File size in bytes and sha256 of the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = temporary(path)
+    tmp.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, tmp, row_group_size=ROW_GROUP_ROWS, **parquet_options(dataset))
     return commit_parquet(tmp, path, table.num_rows)
 
 
-def temporary(path: Path) -> Path:
-    """A name beside ``path`` to write under, of this process alone."""
-    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
-
-
-def commit_parquet(tmp: Path, path: Path, n_rows: int) -> tuple[int, str]:
+def commit_parquet(tmp: Path, path: PurePath, n_rows: int) -> tuple[int, str]:
     """Put a finished Parquet file in its place, after a look at what was written.
 
     Returns:
@@ -411,8 +420,7 @@ def commit_parquet(tmp: Path, path: Path, n_rows: int) -> tuple[int, str]:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
         size = handle.tell()
         os.fsync(handle.fileno())
-    os.replace(tmp, path)
-    fsync_folder(path.parent)
+    store_of(path).put(tmp, path)
     return size, digest
 
 
@@ -428,52 +436,3 @@ def parquet_options(dataset: Dataset) -> dict[str, Any]:
         "use_dictionary": [name for name in dataset.schema.names if name not in packed],
         "column_encoding": packed,
     }
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all."""
-    tmp = temporary(path)
-    with tmp.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(tmp, path)
-    fsync_folder(path.parent)
-
-
-def move_file(path: Path, target: Path) -> None:
-    """Move a file, also to another disk: ``target`` is there whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(path, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        tmp = temporary(target)
-        shutil.copyfile(path, tmp)
-        with tmp.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(tmp, target)
-        path.unlink()
-    fsync_folder(target.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut a last line that its writer did not finish: the work it stood for is done again."""
-    with path.open("rb+") as handle:
-        size = handle.seek(0, os.SEEK_END)
-        handle.seek(max(size - (1 << 20), 0))
-        tail = handle.read()
-        torn = len(tail) - (tail.rfind(b"\n") + 1)
-        if torn:
-            handle.truncate(size - torn)
-            os.fsync(handle.fileno())

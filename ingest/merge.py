@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
 from typing import Literal
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ingest.datasets import Dataset
 from ingest.decode import time_span
 from ingest.errors import PerpError
 from ingest.lake import Lake, LandingRecord, write_parquet
+from ingest.store import store_of
 
 
 def merge_into(
@@ -55,11 +55,11 @@ def merge_into(
     return record
 
 
-def _held(path: Path, spec: Dataset) -> pa.Table:
-    if not path.exists():
-        return spec.schema.empty_table()
+def _held(path: PurePath, spec: Dataset) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        return store_of(path).parquet(path).read()
+    except FileNotFoundError:
+        return spec.schema.empty_table()
     except pa.ArrowInvalid as error:
         raise PerpError(
             f"{path} is damaged ({error}); move it away and run this command again: what its "

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +32,10 @@ from ingest.lake import (
     LandingRecord,
     commit_parquet,
     parquet_options,
-    temporary,
     write_parquet,
 )
 from ingest.names import days, month_bounds
+from ingest.store import store_of, temporary
 from ingest.worker import report
 
 LEADER, SIZES, TAPE = "agg_trades_1m", "agg_trade_sizes_1h", "agg_trades"
@@ -199,7 +199,7 @@ class _Parts:
     def monthly(self) -> str:
         return self.record.month
 
-    def path(self, dataset: str, part: str) -> Path:
+    def path(self, dataset: str, part: str) -> PurePath:
         """File of a part: a period, or ``held`` for the partition as it stands."""
         if part == self.held:
             return self.lake.partition(VISION[dataset], self.record.symbol, self.record.month)
@@ -209,7 +209,7 @@ class _Parts:
         """Rows of a part."""
         path = self.path(dataset, part)
         if part == self.held:
-            return pq.ParquetFile(path).read()
+            return store_of(path).parquet(path).read()
         with pa.OSFile(str(path), "rb") as source:
             return pa.ipc.open_file(source).read_all().replace_schema_metadata()
 
@@ -380,11 +380,11 @@ def _tape(parts: _Parts, source: dict[str, str]) -> Iterator[pa.RecordBatch]:
 
 # -------------------------------------------------------------------------- more than fits memory
 def rows_between(
-    path: Path, dataset: Dataset, start: datetime, end: datetime
+    path: PurePath, dataset: Dataset, start: datetime, end: datetime
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a Parquet file with times in [start, end), in its order, a row group at a time."""
     column = dataset.schema.get_field_index(dataset.time_column)
-    with pq.ParquetFile(path) as file:
+    with store_of(path).parquet(path) as file:
         for group in range(file.num_row_groups):
             known = file.metadata.row_group(group).column(column).statistics
             if known.max < start or known.min >= end:
@@ -400,8 +400,8 @@ def write_in_pieces(
 ) -> LandingRecord:
     """Write a partition from rows in order of time, and say in the record what was written."""
     path = lake.partition_of(record)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = temporary(path)
+    tmp.parent.mkdir(parents=True, exist_ok=True)
     count = write_rows(tmp, record.spec, _regrouped(batches), record)
     record.parquet_bytes, record.parquet_sha256 = commit_parquet(tmp, path, count)
     return record

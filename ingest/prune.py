@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 from ingest import runlog
@@ -22,6 +21,7 @@ from ingest.lake import Key, Lake, LandingRecord
 from ingest.names import days, decode_symbol
 from ingest.sources.tardis import day_file
 from ingest.spans import from_log, without
+from ingest.store import store_of
 from ingest.verify import dead_temporaries, partition_key
 
 _SCRATCH = re.compile(r"sort-\d+$")
@@ -38,7 +38,7 @@ class Removable:
     """
 
     why: str
-    path: Path
+    path: PurePath
     bytes: int
     source: str | None = None
 
@@ -57,9 +57,8 @@ def removable(lake: Lake, *, keep_runs: int = 200, raw: bool = False) -> Iterato
         yield from _downloads(lake, source, records)
         yield from _quarantined(lake, source, records)
         yield from _set_aside(lake, source, records)
-    if raw and lake.raw.exists():
-        for path in sorted(p for p in lake.raw.rglob("*") if p.is_file()):
-            yield _file("downloads kept with --keep-raw", path)
+    if raw:
+        yield from _stored("downloads kept with --keep-raw", lake.store.sizes(lake.raw))
     yield from _run_logs(lake, keep_runs)
 
 
@@ -71,10 +70,8 @@ def remove(lake: Lake, items: Iterable[Removable]) -> Iterator[tuple[Removable, 
     for source, of_source in by_source.items():
         with _nobody_works(lake, source) as alone:
             for item in of_source:
-                if alone and item.path.is_dir():
-                    shutil.rmtree(item.path, ignore_errors=True)
-                elif alone:
-                    item.path.unlink(missing_ok=True)
+                if alone:
+                    store_of(item.path).delete(item.path)
                 yield item, alone
 
 
@@ -84,7 +81,8 @@ def _nobody_works(lake: Lake, source: str | None) -> Iterator[bool]:
     if source is None:
         yield True
         return
-    with (lake.log_folder / f"{source}.lock").open("a+") as handle:
+    lake.locks.mkdir(parents=True, exist_ok=True)
+    with (lake.locks / f"{source}.lock").open("a+") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -99,6 +97,11 @@ def _file(why: str, path: Path, source: str | None = None) -> Removable:
         within = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
         size = sum(p.stat().st_size for p in within)
     return Removable(why, path, size, source)
+
+
+def _stored(why: str, sizes: Mapping[PurePath, int]) -> Iterator[Removable]:
+    for path, size in sorted(sizes.items()):
+        yield Removable(why, path, size)
 
 
 def _downloads(
@@ -127,45 +130,46 @@ def _quarantined(
     lake: Lake, source: str, records: Mapping[Key, LandingRecord]
 ) -> Iterator[Removable]:
     """Quarantined files of which a good edition has landed since."""
-    for path in _files_of(lake, source, records):
-        yield _file("quarantined files that have landed since", path)
-
-
-def _files_of(lake: Lake, source: str, records: Mapping[Key, LandingRecord]) -> Iterator[Path]:
-    if source == "vision":
-        for record in records.values():
-            bad = {f.url for f in record.files if f.outcome != "landed"}
-            for url in sorted({f.url for f in record.files} - bad):
-                key = unquote(urlsplit(url).path).partition("/data/")[2]
-                path = lake.quarantine / "data" / key
-                if key and path.is_file():
-                    yield path
+    why = "quarantined files that have landed since"
+    if source == "vision" and (sizes := lake.store.sizes(lake.quarantine / "data")):
+        keys = {lake.quarantine / "data" / key for key in _good_keys(records)}
+        yield from _stored(why, {path: size for path, size in sizes.items() if path in keys})
     if source == "tardis":
-        for path in sorted((lake.quarantine / source).glob("*.csv.gz")):
-            if not (day := day_file(path)):
-                continue
-            held = records.get((day.dataset, day.symbol, f"{day.day:%Y-%m}"))
-            files = [f for f in held.files if f.period == f"{day.day}"] if held else []
-            if files and all(f.outcome == "landed" for f in files):
-                yield path
+        sizes = lake.store.sizes(lake.quarantine / source, "*.csv.gz")
+        landed = {path: size for path, size in sizes.items() if _day_has_landed(path, records)}
+        yield from _stored(why, landed)
+
+
+def _good_keys(records: Mapping[Key, LandingRecord]) -> Iterator[str]:
+    """Keys of the archive's files of which every edition on record has landed."""
+    for record in records.values():
+        bad = {f.url for f in record.files if f.outcome != "landed"}
+        for url in {f.url for f in record.files} - bad:
+            if key := unquote(urlsplit(url).path).partition("/data/")[2]:
+                yield key
+
+
+def _day_has_landed(path: PurePath, records: Mapping[Key, LandingRecord]) -> bool:
+    if not (day := day_file(path)):
+        return False
+    held = records.get((day.dataset, day.symbol, f"{day.day:%Y-%m}"))
+    files = [f for f in held.files if f.period == f"{day.day}"] if held else []
+    return bool(files) and all(f.outcome == "landed" for f in files)
 
 
 def _set_aside(
     lake: Lake, source: str, records: Mapping[Key, LandingRecord]
 ) -> Iterator[Removable]:
     """Partitions that ``perp verify --repair`` has moved away and that have landed whole since."""
-    before = {r.log_seq: r for r in lake.history(source)} if _any_set_aside(lake, source) else {}
-    for path in sorted((lake.quarantine / _PARTITIONS / source).glob("*/*/*/*.parquet")):
+    sizes = lake.store.sizes(lake.quarantine / _PARTITIONS / source, "*/*/*/*.parquet")
+    before = {r.log_seq: r for r in lake.history(source)} if sizes else {}
+    for path, size in sorted(sizes.items()):
         record = records.get(partition_key(path))
         if record is None or record.status != "landed" or not lake.is_intact(record):
             continue
         then = before.get(path.stem.partition("-")[0])
         if then is None or _holds_all(record, then):
-            yield _file("partitions set aside that have landed since", path)
-
-
-def _any_set_aside(lake: Lake, source: str) -> bool:
-    return (lake.quarantine / _PARTITIONS / source).exists()
+            yield Removable("partitions set aside that have landed since", path, size)
 
 
 def _holds_all(record: LandingRecord, then: LandingRecord) -> bool:

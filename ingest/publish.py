@@ -30,9 +30,9 @@ import duckdb
 from ingest.builds import Build, publishable
 from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import PerpError, UsageError
-from ingest.lake import fsync_folder
 from ingest.names import encode_symbol, month_bounds
 from ingest.progress import Progress, duration, size
+from ingest.store import fsync_folder
 from ingest.warehouse import attach, interruptible, literal, memory_limit, quoted
 
 PartitionBy = Literal["symbol", "month"]

@@ -30,7 +30,6 @@ from ingest.lake import (
     LandingRecord,
     LandingState,
     Status,
-    move_file,
 )
 from ingest.names import days
 from ingest.partition import DecodeResult, assemble, decode_file, decoded_before
@@ -533,7 +532,7 @@ class _Runner:
             return
         if record.outcome == "quarantined" or self.options.keep_raw:
             folder = self.lake.quarantine if record.outcome == "quarantined" else self.lake.raw
-            move_file(raw, folder / file.key)
+            self.lake.store.put(raw, folder / file.key)
         else:
             raw.unlink(missing_ok=True)
         discard_part(raw.with_name(f"{raw.name}.part"))

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TextIO
 
 from ingest.errors import UsageError
+from ingest.store import local_side
 
 MAX_BYTES = 1 << 20  # of one run log; its last line is written all the same
 _SUMMARY_CHARACTERS = 10_000  # the end of what was printed
@@ -33,11 +34,11 @@ _HIDDEN = "***"
 _IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def folder_of(lake: Path) -> Path:
+def folder_of(lake: PurePath) -> Path:
     """Where the run logs of a lake are: ``PERP_LOGS``, or ``logs`` beside the lake."""
     if given := os.environ.get("PERP_LOGS"):
         return Path(given)
-    return lake.absolute().parent / "logs"
+    return local_side(lake).absolute().parent / "logs"
 
 
 class RunLog:
@@ -121,7 +122,7 @@ def progress(line: Callable[[], str]) -> None:
 
 
 @contextmanager
-def recorded(lake: Path, command: str, arguments: Mapping[str, object]) -> Iterator[list[int]]:
+def recorded(lake: PurePath, command: str, arguments: Mapping[str, object]) -> Iterator[list[int]]:
     """Keep a log of what happens inside; the exit code is put into the list that is yielded.
 
     Without a log, because its folder cannot be written, the command runs all the same.

@@ -37,8 +37,6 @@ from ingest.lake import (
     LandingRecord,
     LandingState,
     Status,
-    move_file,
-    write_atomic,
 )
 from ingest.partition import rows_between, write_in_pieces
 from ingest.progress import Progress
@@ -58,6 +56,7 @@ from ingest.sources.tardis import (
     local_files,
 )
 from ingest.spans import Span, to_log, union_spans
+from ingest.store import write_atomic
 from ingest.tardis_csv import decode_day
 from ingest.universe import default_symbols
 
@@ -170,7 +169,7 @@ class _Remote:
             path.unlink()
             return
         target = self.lake.quarantine / SOURCE / file.name
-        move_file(path, target)
+        self.lake.store.put(path, target)
         record.error = f"{record.error}; kept as {target}"
 
 

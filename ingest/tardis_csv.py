@@ -19,8 +19,9 @@ from ingest.datasets import MARKET, Dataset
 from ingest.decode import timestamps
 from ingest.errors import PerpError, Quarantine
 from ingest.gzips import open_gzip
-from ingest.lake import FileRecord, temporary
+from ingest.lake import FileRecord
 from ingest.partition import write_rows
+from ingest.store import temporary
 
 EXCHANGE = "binance-futures"
 SIDES = ("buy", "sell")

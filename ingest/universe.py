@@ -18,12 +18,12 @@ from typing import Literal
 from ingest.config import PROJECT_ROOT, Config
 from ingest.datasets import VISION
 from ingest.errors import PerpError, UsageError
-from ingest.lake import temporary, write_atomic
 from ingest.names import base_contract, pair
 from ingest.progress import Progress
 from ingest.run import each, known_symbols
 from ingest.sources.downloads import Failed, NotFound, Retry
 from ingest.sources.vision import VisionArchive
+from ingest.store import temporary, write_atomic
 
 SEEDS = PROJECT_ROOT / "dbt_project" / "seeds"
 SEED = SEEDS / "universe.csv"

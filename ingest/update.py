@@ -219,10 +219,11 @@ def _publish(config: Config, keep: int) -> tuple[str, bool]:
 @contextlib.contextmanager
 def _alone(lake: Lake) -> Iterator[None]:
     """One update of a lake at a time; the kernel lets go of the lock when its process ends."""
-    if not lake.log_folder.exists():
+    if not lake.exists:
         yield
         return
-    with (lake.log_folder / "update.lock").open("a+") as handle:
+    lake.locks.mkdir(parents=True, exist_ok=True)
+    with (lake.locks / "update.lock").open("a+") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

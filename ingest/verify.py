@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -24,17 +24,16 @@ from ingest.claims import holders
 from ingest.datasets import SOURCES, VISION, Dataset
 from ingest.errors import PerpError
 from ingest.lake import (
-    SCHEMA_PARTITION,
     Key,
     Lake,
     LandingLog,
     LandingRecord,
     LandingState,
-    move_file,
     parquet_options,
 )
 from ingest.names import decode_symbol
 from ingest.progress import Progress
+from ingest.store import local_side, store_of
 from ingest.worker import end_with
 
 _CHUNK = 250
@@ -58,7 +57,7 @@ class Finding:
     """
 
     kind: str
-    file: Path
+    file: PurePath
     what: str
     do: str
     record: LandingRecord | None = None
@@ -93,7 +92,7 @@ class Verified:
 class _Expected:
     """What the log says of one file, in a form that is cheap to send to another process."""
 
-    path: str
+    path: PurePath
     source: str
     dataset: str
     bytes: int
@@ -154,7 +153,7 @@ def verify(
 # ------------------------------------------------------------------------------- partitions
 def _expected(lake: Lake, record: LandingRecord) -> _Expected:
     return _Expected(
-        str(lake.partition_of(record)),
+        lake.partition_of(record),
         record.source,
         record.dataset,
         record.parquet_bytes or 0,
@@ -229,8 +228,9 @@ def check_files(files: list[_Expected], quick: bool) -> list[str | None]:
 def check_file(file: _Expected, quick: bool) -> str | None:
     """What is wrong with a file, or None."""
     try:
-        with Path(file.path).open("rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
+        with store_of(file.path).open(file.path) as handle:
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(0)
             if size != file.bytes:
                 return f"it has {size:,} bytes, the log says {file.bytes:,}"
             if quick or size > _WHOLE_BYTES:
@@ -361,7 +361,7 @@ def _without_record(
     source: str,
     records: Mapping[Key, LandingRecord],
     chosen: Callable[[str, str], bool],
-) -> Iterator[tuple[Key, Path]]:
+) -> Iterator[tuple[Key, PurePath]]:
     for dataset in SOURCES[source].values():
         for symbol, month, path in lake.partitions(dataset):
             record = records.get((dataset.name, symbol, month))
@@ -370,14 +370,9 @@ def _without_record(
 
 
 def _schemas(lake: Lake) -> Iterator[Finding]:
-    """Zero-row files that give readers a dataset's columns where it has no data."""
-    for dataset in (d for datasets in SOURCES.values() for d in datasets.values()):
-        path = lake.partition(dataset, SCHEMA_PARTITION, SCHEMA_PARTITION)
-        try:
-            right = pq.read_schema(path) == dataset.schema
-        except (OSError, pa.ArrowException):
-            right = False
-        if not right:
+    """Zero-row files whose columns are not those of their dataset."""
+    for dataset, path, schema in lake.schemas():
+        if schema != dataset.schema:
             yield Finding(
                 "schema",
                 path,
@@ -396,12 +391,13 @@ def dead_temporaries(lake: Lake) -> Iterator[Path]:
     """Temporary files whose process does not live any more."""
     for source in SOURCES:
         places: Iterable[Path] = itertools.chain(
-            (lake.root / source).glob("*/symbol=*/month=*/*.tmp"),
+            (lake.local / source).glob("*/symbol=*/month=*/*.tmp"),
             (lake.tmp / source).rglob("*.tmp"),
         )
         yield from (p for p in sorted(places) if not _is_alive(p))
-    for folder in (lake.root, lake.log_folder, lake.quarantine, lake.raw):
-        deep = folder in (lake.quarantine, lake.raw)
+    kept = (local_side(lake.quarantine), local_side(lake.raw))
+    for folder in (lake.local, lake.locks, *kept):
+        deep = folder in kept
         found = folder.rglob("*.tmp") if deep else folder.glob("*.tmp")
         yield from (p for p in sorted(found) if not _is_alive(p))
 
@@ -453,7 +449,7 @@ def repair(lake: Lake, findings: Iterable[Finding]) -> Iterator[tuple[Finding, s
                     claims.release(record.key)
 
 
-def moved_to(lake: Lake, record: LandingRecord, seq: str) -> Path:
+def moved_to(lake: Lake, record: LandingRecord, seq: str) -> PurePath:
     """Where a partition goes that is set aside; ``seq`` is that of the record that described it."""
     path = lake.partition_of(record).relative_to(lake.root)
     return lake.quarantine / "partitions" / path.parent / f"{seq or 'unlogged'}.parquet"
@@ -469,9 +465,9 @@ def _set_aside(
     if not can_be_landed_again(record) and _can_be_read(finding.file, record.spec):
         return "left where it is: its rows can be read, and its source may not bring them again"
     gone = "there was no file to move"
-    if finding.file.exists():
-        target = _free(moved_to(lake, record, newest.log_seq if newest else ""))
-        move_file(finding.file, target)
+    if lake.store.exists(finding.file):
+        target = _free(lake, moved_to(lake, record, newest.log_seq if newest else ""))
+        lake.store.move(finding.file, target)
         gone = f"moved to {target}"
     if newest is None:
         return f"{gone}; no record told of it, the next ingest lands it"
@@ -498,15 +494,15 @@ def _failed(record: LandingRecord, error: str) -> LandingRecord:
     )
 
 
-def _free(path: Path) -> Path:
+def _free(lake: Lake, path: PurePath) -> PurePath:
     """The path, or one beside it that nothing has."""
     names = (path.with_stem(f"{path.stem}-{n}") if n else path for n in itertools.count())
-    return next(p for p in names if not p.exists())
+    return next(p for p in names if not lake.store.exists(p))
 
 
-def _can_be_read(path: Path, dataset: Dataset) -> bool:
+def _can_be_read(path: PurePath, dataset: Dataset) -> bool:
     try:
-        with pq.ParquetFile(path) as file:
+        with store_of(path).parquet(path) as file:
             for _ in file.iter_batches():
                 pass
             return bool(file.schema_arrow.equals(dataset.schema))
@@ -514,7 +510,7 @@ def _can_be_read(path: Path, dataset: Dataset) -> bool:
         return False
 
 
-def partition_key(path: Path) -> Key:
+def partition_key(path: PurePath) -> Key:
     """(dataset, symbol, month) of a path ``…/dataset/symbol=…/month=…/file``."""
     dataset, symbol, month = path.parts[-4:-1]
     return dataset, decode_symbol(symbol.removeprefix("symbol=")), month.removeprefix("month=")

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 
 from rich.console import Group
 from rich.table import Table
@@ -21,6 +21,7 @@ from ingest.journal import is_written
 from ingest.lake import Key, Lake, LandingRecord, LandingState
 from ingest.names import decode_symbol
 from ingest.progress import duration, size
+from ingest.store import local_side
 
 _WINDOW_SECONDS = 60.0  # that rates are taken over
 _LAST_LANDINGS = 8
@@ -52,7 +53,7 @@ class Snapshot:
         recorder: the state of recorders of the liquidation stream, one line each.
     """
 
-    lake: Path
+    lake: PurePath
     runs: list[runlog.Run] = field(default_factory=list)
     work: list[Work] = field(default_factory=list)
     idle: int = 0
@@ -154,7 +155,7 @@ class Watcher:
     def _doing(self, source: str, key: Key) -> str:
         spec = SOURCES[source][key[0]]
         folders = (
-            (self._lake.partition(spec, *key[1:]).parent, "*.tmp", "writing"),
+            (local_side(self._lake.partition(spec, *key[1:])).parent, "*.tmp", "writing"),
             (self._lake.downloads(source, key), "*.part", "downloading"),
             (self._lake.downloads(source, key), "*.zip", "reading"),
             (self._lake.downloads(source, key), "*.csv.gz", "reading"),

@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from ingest.errors import UsageError
-from ingest.lake import temporary, write_atomic
 from ingest.names import unknown_symbol
 from ingest.progress import Progress
 from ingest.report import factors, sections
 from ingest.report.page import render
 from ingest.report.reader import Reader, Section, open_warehouse
+from ingest.store import temporary, write_atomic
 
 _LONG_AGO, _FAR_AHEAD = datetime(1970, 1, 1), datetime(2200, 1, 1)
 

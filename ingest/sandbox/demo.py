@@ -14,6 +14,7 @@ import duckdb
 from ingest.config import PROJECT_ROOT, Config
 from ingest.datasets import own_files
 from ingest.dbt import run_dbt
+from ingest.lake import Lake
 from ingest.progress import duration, size
 from ingest.run import Options, Summary, ingest_archive
 from ingest.sandbox import live
@@ -71,7 +72,7 @@ def build_warehouse(config: Config, folder: Path) -> int:
         print(f"     {flaw.name}: {flaw.text}")
     print(f"   {archive.files} zips, {size(archive.bytes)}, in {folder / 'archive'}")
 
-    if not config.lake.exists():
+    if not Lake(config.lake).exists:
         publish_january(folder / "archive", corrected=False)
     with ArchiveServer(folder / "archive") as server:
         local = replace(config, archive_url=server.archive_url, listing_url=server.listing_url)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 from ingest.config import TARDIS_URL, is_loopback
@@ -81,7 +81,7 @@ def local_files(folder: Path) -> tuple[dict[DayFile, Path], int]:
     return found, others
 
 
-def day_file(path: Path) -> DayFile | None:
+def day_file(path: PurePath) -> DayFile | None:
     """What a file holds by its name; None if it is not named as the vendor's files are."""
     match = _BY_CLIENT.fullmatch(path.name) or _BY_ADDRESS.fullmatch(path.as_posix())
     if not match:

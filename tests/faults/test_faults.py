@@ -27,13 +27,14 @@ from ingest.cli import main
 from ingest.config import Config
 from ingest.datasets import VISION
 from ingest.errors import PerpError, Quarantine, UsageError
-from ingest.lake import Lake, LandingLog, move_file
+from ingest.lake import Lake, LandingLog
 from ingest.names import decode_symbol, encode_symbol
 from ingest.progress import Progress
 from ingest.sandbox import server as faults
 from ingest.sandbox.server import ArchiveServer
 from ingest.sources.downloads import Failed, Retry
 from ingest.sources.vision import VisionArchive
+from ingest.store import move_file
 from ingest.warehouse import check_unlocked
 from ingest.zips import open_member
 from tests.ingest.conftest import Archive, archive, key

@@ -21,9 +21,9 @@ from ingest.lake import (
     LandingLog,
     LandingRecord,
     LandingState,
-    temporary,
     write_parquet,
 )
+from ingest.store import temporary
 
 
 def prepared(tmp_path) -> Lake:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.datasets import STREAM, VISION
-from ingest.lake import Lake, LandingLog, LandingRecord, temporary, write_parquet
+from ingest.lake import Lake, LandingLog, LandingRecord, write_parquet
+from ingest.store import temporary
 from ingest.verify import verify
 from tests.operations.conftest import Archive, Perp, hours, land_hours
 

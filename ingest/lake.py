@@ -270,6 +270,7 @@ class Lake:
         self.log_folder = root / "_log"
         self.quarantine = root / "_quarantine"
         self.raw = root / "_raw"
+        self._origin_file = root / "_lake.json"
         self.local = local_side(root)
         self.locks = self.local / "_log"
         self.tmp = self.local / "_tmp"
@@ -317,7 +318,7 @@ class Lake:
         return zip(every, paths, self.store.schemas(paths), strict=True)
 
     def _origin(self, origin: str | None) -> str | None:
-        path = self.root / "_lake.json"
+        path = self._origin_file
         if not self.store.exists(path):
             if origin is None:
                 return None
@@ -350,8 +351,8 @@ class Lake:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever logged here, or is about to be."""
-        return bool(self.store.is_folder(self.log_folder))
+        """Whether there is a lake, be it an empty one."""
+        return self.store.is_folder(self.log_folder) or self.store.exists(self._origin_file)
 
     def folder(self, dataset: Dataset) -> PurePath:
         """Folder of a dataset's partitions."""

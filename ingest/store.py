@@ -361,7 +361,7 @@ class ObjectStore(Store[ObjectPath]):
     setting = "PERP_SCRATCH"
 
     def __init__(self, bucket: str) -> None:
-        self._fs = _filesystem(bucket)
+        self._fs = _filesystem(bucket, endpoint())
         self._listed: dict[ObjectPath, dict[str, int]] = {}
 
     def find(self, folder: ObjectPath, pattern: str) -> Iterator[ObjectPath]:
@@ -492,9 +492,9 @@ def endpoint() -> str | None:
 
 
 @functools.cache
-def _filesystem(bucket: str) -> fs.S3FileSystem:
+def _filesystem(bucket: str, server: str | None) -> fs.S3FileSystem:
     """The way to a bucket. Raises UsageError or PerpError if it cannot be used."""
-    address = urlsplit(endpoint() or "")
+    address = urlsplit(server or "")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if address.netloc and not region:
         region = "us-east-1"  # what servers go by that know no regions

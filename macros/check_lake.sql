@@ -1,6 +1,8 @@
 {% macro check_lake() %}
     {% if execute and flags.WHICH in ('build', 'run', 'seed', 'test', 'snapshot') %}
-        {{ adapter.dispatch('check_lake')(env_var('PERP_LAKE', 'data/lake')) }}
+        {% set lake = env_var('PERP_LAKE', 'data/lake') %}
+        {{ reach_lake(lake) }}
+        {{ adapter.dispatch('check_lake')(lake) }}
     {% endif %}
 {% endmacro %}
 

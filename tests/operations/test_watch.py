@@ -70,7 +70,8 @@ def test_a_recorder_and_a_journal_left_behind_are_told_apart(lake: Lake):
     folder = lake.tmp / "stream"
     journal = Journal(folder / f"20240101T000000000000.{os.getpid()}-000001.jsonl")
     try:
-        code = f"from ingest.watch import *; print(Watcher(Lake(Path({str(lake.root)!r}))).look())"
+        code = "from pathlib import Path; from ingest.watch import *; "
+        code += f"print(Watcher(Lake(Path({str(lake.root)!r}))).look())"
         found = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ingest.errors import UsageError
-from ingest.store import ObjectPath, lake_path
+from ingest.store import ObjectPath, endpoint, lake_path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 API_URL = "https://fapi.binance.com"
@@ -50,7 +50,7 @@ class Config:
         """
         warehouse = warehouse or _path("PERP_WAREHOUSE", "data/warehouse.duckdb")
         return cls(
-            lake=lake or _lake(),
+            lake=_lake(lake),
             warehouse=warehouse,
             archive_url=_checked("PERP_ARCHIVE_URL", archive_url, "https://data.binance.vision"),
             listing_url=_checked(
@@ -87,9 +87,12 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _lake() -> Path | ObjectPath:
-    given = os.environ.get("PERP_LAKE")
-    return lake_path(given) if given else _path("PERP_LAKE", "data/lake")
+def _lake(given: Path | ObjectPath | None) -> Path | ObjectPath:
+    text = os.environ.get("PERP_LAKE")
+    lake = given or (lake_path(text) if text else _path("PERP_LAKE", "data/lake"))
+    if isinstance(lake, ObjectPath) and (server := endpoint()):
+        _checked("AWS_ENDPOINT_URL", server, server)
+    return lake
 
 
 def _path(variable: str, default: str) -> Path:

@@ -345,20 +345,24 @@ WRONG = [
     ({"PERP_LAKE": "s3://no-such-bucket/lake"}, "there is no bucket no-such-bucket at http://"),
     ({"AWS_ACCESS_KEY_ID": "somebody-else"}, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     ({"PERP_LAKE": "gs://bucket/lake"}, "is no address of a lake"),
+    ({"AWS_ENDPOINT_URL": "http://store.example:9000"}, "is not encrypted; use https://"),
     ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "check the connection, AWS_ENDPOINT_URL"),
 ]
 
 
 @pytest.mark.parametrize(
     ("command", "settings", "message"),
-    [*((command, *wrong) for command in COMMANDS for wrong in WRONG[:3]), (COMMANDS[0], *WRONG[3])],
+    [
+        *((command, *wrong) for command in COMMANDS for wrong in WRONG[:3]),
+        *((COMMANDS[0], *wrong) for wrong in WRONG[3:]),
+    ],
 )
 def test_a_wrong_setting_is_named(server: ObjectServer, command, settings, message):
     done = subprocess.run(
         [PERP, *command], env={**os.environ, **settings}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == (1 if "AWS_ENDPOINT_URL" in settings else 2)
+    assert done.returncode == (1 if "127.0.0.1:9" in str(settings) else 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "a-secret-of-tests" not in done.stderr

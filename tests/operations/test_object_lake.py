@@ -397,7 +397,7 @@ def test_an_interrupt_does_not_cut_an_upload_short(server: ObjectServer, tmp_pat
 from ingest.store import lake_path, store_of
 path = lake_path({str(path)!r})
 print("ready", flush=True)
-store_of(path).write(path, b"new" * 10_000)
+store_of(path).write(path, b"new" * 10_000_000)  # goes in several parts
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     sent = threading.Event()
@@ -410,5 +410,5 @@ store_of(path).write(path, b"new" * 10_000)
     server.faults.append(interrupt)
     assert b"KeyboardInterrupt" in process.communicate()[1]
     assert sent.is_set()
-    assert server.objects[path.key] in (old, b"new" * 10_000)
+    assert server.objects[path.key] in (old, b"new" * 10_000_000)
     assert lake_contents(tmp_path) == {}

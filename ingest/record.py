@@ -24,6 +24,7 @@ from ingest.run import writing
 from ingest.sources.force_order import Row
 from ingest.sources.liquidation_stream import LiquidationStream, StreamOptions
 from ingest.spans import Span, to_log, union_spans
+from ingest.store import Unreachable
 
 SOURCE = "stream"
 DATASET = STREAM["liquidations"]
@@ -240,7 +241,7 @@ class _Recorder:
                     self._sync()
                 if folding and folding.done():
                     done, folding = folding, None
-                    self._count(done.result())
+                    self._folded(done)
                 if folding is None and now - rotated >= options.rotate_seconds:
                     rotated = now
                     full = self._rotate()
@@ -250,7 +251,8 @@ class _Recorder:
                 streaming.result()
         finally:
             if folding:
-                self._count(await folding)
+                await asyncio.wait([folding])
+                self._folded(folding)
 
     def line(self) -> str:
         """The state of the recording as one line of text."""
@@ -292,6 +294,13 @@ class _Recorder:
         finally:
             journal.close()
 
+    def _folded(self, done: asyncio.Future[Added]) -> None:
+        """Count what a fold brought; one that could not reach the lake is left to the next."""
+        try:
+            self._count(done.result())
+        except Unreachable as error:
+            self.status.note(f"{error}; recording goes on, and the next fold lands the journal")
+
     def _fold_abandoned(self) -> Added:
         """Fold the journals of recorders that were killed."""
         total = Added()
@@ -300,7 +309,7 @@ class _Recorder:
             total.count(added)
             self.status.note(
                 f"recovered {added.new} orders ({added.duplicates} duplicates) from {path.name}, "
-                "whose recorder was killed"
+                "which was left behind"
             )
         return total
 

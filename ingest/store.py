@@ -40,6 +40,10 @@ _ATTEMPTS = 5  # of one request, with longer and longer waits
 _REQUESTS = ThreadPoolExecutor(16, "s3")  # uploads go through it too: Ctrl-C cuts none short
 
 
+class Unreachable(PerpError):
+    """An object store that does not answer; it may do so later."""
+
+
 class ObjectPath(PurePosixPath):
     """Address of an object, or of all that begin with it: ``s3://bucket/key``. It has no I/O."""
 
@@ -537,7 +541,7 @@ def _explained(path: ObjectPath) -> Iterator[None]:
                 "read, write and delete its objects"
             ) from error
         if "NETWORK_CONNECTION" in reason:
-            raise PerpError(
+            raise Unreachable(
                 f"{_place()} cannot be reached for {path}: {reason}; check the connection, "
                 "AWS_ENDPOINT_URL and AWS_REGION, then run the same command again: what has landed "
                 "stays"

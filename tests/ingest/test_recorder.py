@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from ingest.sandbox.stream import (
 )
 from ingest.sources.force_order import Malformed, parse_message
 from ingest.sources.liquidation_stream import StreamOptions
+from ingest.store import lake_path
 from tests.ingest.recordings import (
     FIRST,
     config_for,
@@ -49,6 +51,7 @@ from tests.ingest.recordings import (
     wait_for,
 )
 from tests.mirror import require_real_data
+from tests.object_server import BUCKET, LOST, Answer, Asked, ObjectServer
 
 QUICK = StreamOptions(
     max_silence=60, overlap=0.3, ping_interval=0.1, pong_timeout=0.3, first_delay=0.1
@@ -602,3 +605,35 @@ def test_the_sandbox_loses_what_nobody_is_there_for(server):
         wait_for(lambda: not server.clients, "the connection is dropped")
         assert server.send(order(4)) == 0
     assert (server.sent, server.lost) == (2, 2)
+
+
+def test_a_bucket_out_of_reach_ends_no_recording(config, server, tmp_path, monkeypatch, capfd):
+    with ObjectServer() as store:
+        for name, value in (store.environment | {"PERP_SCRATCH": str(tmp_path / "s")}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("ingest.store._ATTEMPTS", 1)
+        far = replace(config, lake=lake_path(f"s3://{BUCKET}/lake"))
+        lost: list[Asked] = []
+
+        def away(asked: Asked) -> Answer | None:
+            if asked.method != "PUT" or "month=2" not in asked.path or len(lost) == 3:
+                return None
+            lost.append(asked)
+            return LOST
+
+        store.faults.append(away)
+
+        def script() -> None:
+            connected(server)
+            for n in range(6):
+                server.send(order(n))
+                time.sleep(0.2)
+            wait_for(lambda: len(lost) == 3, "folds that fail")
+            server.send(order(6))
+
+        record_while(far, script, rotate=0.1)
+        (record,) = Lake(far.lake).state("stream").values()
+        assert record.rows_out == 7
+        assert len(record.covered) == 1, "recorded from end to end"
+        assert Lake(far.lake).is_intact(record)
+    assert "recording goes on, and the next fold lands the journal" in capfd.readouterr().err

@@ -384,8 +384,7 @@ class Lake:
         """True if the partition's file has the size that the log recorded and a Parquet footer."""
         if record.parquet_bytes is None:
             return False
-        folder = self.folder(record.spec)
-        return bool(self.store.is_whole(self.partition_of(record), record.parquet_bytes, folder))
+        return self.store.is_whole(self.partition_of(record), record.parquet_bytes)
 
     def state(self, source: str) -> dict[Key, LandingRecord]:
         """The newest record of every partition of a source."""

@@ -144,12 +144,8 @@ class Store(ABC, Generic[P]):
         """Whether there is a folder, or anything that would be in it."""
 
     @abstractmethod
-    def is_whole(self, path: P, size: int, among: P) -> bool:
-        """Whether a Parquet file is there with that many bytes, and not cut off.
-
-        Args:
-            among: a folder above it of which many files will be asked for.
-        """
+    def is_whole(self, path: P, size: int) -> bool:
+        """Whether a partition's file is there with that many bytes, and not cut off."""
 
     @abstractmethod
     def open(self, path: P) -> io.BufferedIOBase:
@@ -219,7 +215,7 @@ class LocalStore(Store[Path]):
     def is_folder(self, path: Path) -> bool:
         return path.is_dir()
 
-    def is_whole(self, path: Path, size: int, among: Path) -> bool:
+    def is_whole(self, path: Path, size: int) -> bool:
         try:
             with path.open("rb") as handle:
                 found = handle.seek(0, os.SEEK_END)
@@ -397,14 +393,15 @@ class ObjectStore(Store[ObjectPath]):
         with _explained(path):
             return bool(self._fs.get_file_info(path.key).type == fs.FileType.Directory)
 
-    def is_whole(self, path: ObjectPath, size: int, among: ObjectPath) -> bool:
-        """By the folder's listing, a request for a thousand files; one that differs is looked at.
+    def is_whole(self, path: ObjectPath, size: int) -> bool:
+        """By a listing of the dataset, a request for a thousand files; what differs is looked at.
 
         An object is never cut off, so its size is enough.
         """
-        if among not in self._listed:
-            self._listed[among] = self._list(among)
-        return self._listed[among].get(path.key) == size or self._size(path) == size
+        dataset = path.parents[2]  # above symbol=… and month=…
+        if dataset not in self._listed:
+            self._listed[dataset] = self._list(dataset)
+        return self._listed[dataset].get(path.key) == size or self._size(path) == size
 
     def open(self, path: ObjectPath) -> io.BufferedIOBase:
         with _explained(path):

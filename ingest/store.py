@@ -35,7 +35,7 @@ P = TypeVar("P", bound=PurePath)
 _ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w.=+-]+)*)/?", re.ASCII)
 _PROJECT = Path(__file__).resolve().parents[1]
 _SEGMENT_BYTES = 256 << 10  # of a log object: it is sent anew with every line
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 8 << 20
 _ATTEMPTS = 5  # of one request, with longer and longer waits
 _REQUESTS = ThreadPoolExecutor(16, "s3")  # uploads go through it too: Ctrl-C cuts none short
 

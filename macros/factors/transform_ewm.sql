@@ -1,7 +1,5 @@
-{% macro transform_ewm(part, x, rows, name) -%}
-    {%- if part == 'frame' -%}
-        {{ decayed_mean(x, 'by_hour', rows, 10 * rows + 1) }} as {{ name }}
-    {%- else -%}
-        {{ name }}
-    {%- endif -%}
+{% macro transform_ewm(half_life, position) -%}
+    {%- set enough = 0.75 * decay_weights(half_life, 10 * half_life + 1) | sum -%}
+    {%- set suffix = 'decayed_' ~ half_life ~ '_' ~ position -%}
+    x_{{ suffix }} / {{ if_enough('n_' ~ suffix, '%.17e' | format(enough)) }}
 {%- endmacro %}

@@ -1,12 +1,9 @@
-{% macro transform_rz(part, x, rows, name) -%}
-    {%- if part == 'frame' -%}
-        count({{ x }}) over before_{{ rows }} as {{ name }}_n,
-        {{ pct(x, 0.5) }} over before_{{ rows }} as {{ name }}_median,
-        {{ mad(x, 'before_' ~ rows) }} as {{ name }}_mad
-    {%- else -%}
-        case
-            when {{ name }}_n >= {{ min_rows(rows) }}
-                then {{ safe_div(x ~ ' - ' ~ name ~ '_median', '1.4826e0 * ' ~ name ~ '_mad') }}
+{% macro transform_rz(x, rows) -%}
+    case
+            when count({{ x }}) over before_{{ rows }} >= {{ min_rows(rows) }}
+                then {{ safe_div(
+                    x ~ ' - ' ~ pct(x, 0.5) ~ ' over before_' ~ rows,
+                    '1.4826e0 * ' ~ mad(x, 'before_' ~ rows)
+                ) }}
         end
-    {%- endif -%}
 {%- endmacro %}

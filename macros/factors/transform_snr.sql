@@ -1,13 +1,12 @@
-{#- The last 6 rows against the 168 before them. -#}
-{% macro transform_snr(part, x, name) -%}
-    {%- if part == 'frame' -%}
-        count({{ x }}) over last_6 as {{ name }}_now_n,
-        {{ exact_sum(x, window='last_6') }} as {{ name }}_now_sum,
-        {{ baseline_of(x, 'before_last_6', name) }}
-    {%- else -%}
-        case
-            when {{ name }}_now_n >= {{ min_rows(6) }}
-                then {{ z_of(name ~ '_now_sum / ' ~ name ~ '_now_n', name, min_rows(168)) }}
-        end
-    {%- endif -%}
+{#- The last 6 rows against the 168 before them. It stands 5 rows early, where these 168 are the frame that
+    ends before the row. -#}
+{% macro transform_snr(position, size) -%}
+    {%- set frame = 'before_168_' ~ position -%}
+    {%- set now = cells_ahead(position, size) -%}
+    (
+                    ({{ cells_joined('d1', now) }})
+                    / {{ if_enough(cells_joined('n', now), min_rows(6)) }}
+                    - {{ frame }}_s1 / {{ frame }}_n
+                )
+                / {{ frame_deviation(frame) }}
 {%- endmacro %}

@@ -1,0 +1,4 @@
+{#- Products: a power() would take several times as long. -#}
+{% macro power_of(x, k) -%}
+    {{ ([x] * k) | join(' * ') }}
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro whole_blocks(rows, newest, size) %}
+    {{- return((rows - size + newest) // size) -}}
+{% endmacro %}

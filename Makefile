@@ -2,9 +2,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 QLIB := .venv-qlib
+SPARK := .venv-spark
 QLIB_LOCKS := tests/export/requirements-qlib.txt tests/export/requirements-pyqlib.txt
 
-.PHONY: install warehouse test test-all style lint columns docs qlib clean
+.PHONY: install warehouse test test-all test-spark spark style lint columns docs qlib clean
 
 install: $(INSTALLED)  ## the commands, in .venv/bin
 
@@ -18,6 +19,9 @@ test: $(INSTALLED)  ## every test, but properties that are tried at many places 
 
 test-all: $(INSTALLED)  ## at all of them
 	$(PYTEST)
+
+test-spark: $(SPARK)/.installed  ## the same values on Spark: macros, and a whole lake; needs Java 17
+	$(SPARK)/bin/python -m pytest tests/spark
 
 style: $(INSTALLED)  ## what can be said of the Python in seconds
 	$(BIN)/ruff check .
@@ -36,8 +40,10 @@ docs: $(INSTALLED)  ## the data dictionary as one page: target/static_index.html
 
 qlib: $(QLIB)/.installed  ## an environment for Qlib, whose packages do not go with ours; tests of exports use it
 
+spark: $(SPARK)/.installed  ## an environment with dbt for Spark: .venv-spark/bin/dbt build --target spark
+
 clean:  ## remove build products; the lake and the warehouse stay
-	rm -rf target logs .venv $(QLIB)
+	rm -rf target logs .venv $(QLIB) $(SPARK)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -48,4 +54,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 $(QLIB)/.installed: $(QLIB_LOCKS)
 	$(PYTHON) -m venv $(QLIB)
 	$(QLIB)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes $(addprefix -r ,$(QLIB_LOCKS))
+	touch $@
+
+$(SPARK)/.installed: requirements-spark.lock pyproject.toml
+	$(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

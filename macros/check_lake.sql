@@ -18,3 +18,7 @@
         ) }}
     {% endif %}
 {% endmacro %}
+
+{#- Views are made of the lake next, which says what is missing. -#}
+{% macro spark__check_lake(lake) %}
+{% endmacro %}

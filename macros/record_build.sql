@@ -82,7 +82,7 @@
 {% endmacro %}
 
 {% macro log_relation(name) %}
-    {{ return(api.Relation.create(database=target.database, schema=target.schema, identifier=name)) }}
+    {{ return(api.Relation.create(database=target.database or none, schema=target.schema, identifier=name)) }}
 {% endmacro %}
 
 {% macro utc_timestamp(moment) -%}

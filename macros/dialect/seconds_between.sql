@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__seconds_between(start_ts, end_ts) -%}
-    timestampdiff(second, {{ start_ts }}, {{ end_ts }})
+    (unix_seconds({{ end_ts }}) - unix_seconds({{ start_ts }}))
 {%- endmacro %}

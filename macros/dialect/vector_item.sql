@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__vector_item(vector, position) -%}
-    try_element_at({{ vector }}, cast({{ position }} as int))
+    get({{ vector }}, cast({{ position }} as int) - 1)
 {%- endmacro %}

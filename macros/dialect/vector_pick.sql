@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__vector_pick(vector, positions) -%}
-    transform({{ positions }}, p -> element_at({{ vector }}, p))
+    transform({{ positions }}, p -> get({{ vector }}, cast(p as int) - 1))
 {%- endmacro %}

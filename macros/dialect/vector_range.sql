@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__vector_range(first, end) -%}
-    sequence({{ first }}, {{ end }} - 1)
+    filter(sequence({{ first }}, {{ end }}), p -> p < {{ end }})
 {%- endmacro %}

@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__vector_slice(vector, first, last) -%}
-    slice({{ vector }}, cast({{ first }} as int), cast({{ last }} - ({{ first }}) + 1 as int))
+    slice({{ vector }}, cast({{ first }} as int), cast(greatest({{ last }} - ({{ first }}) + 1, 0) as int))
 {%- endmacro %}

@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__vector_smallest(vector, n) -%}
-    slice(sort_array({{ vector }}), 1, {{ n }})
+    slice(array_sort({{ vector }}), 1, {{ n }})
 {%- endmacro %}

@@ -7,5 +7,8 @@
 {%- endmacro %}
 
 {% macro spark__vector_sorted_by(vector, keys) -%}
-    transform(array_sort(arrays_zip({{ keys }} as k, {{ vector }} as v)), e -> e.v)
+    transform(
+            array_sort(transform({{ keys }}, (k, i) -> struct(k as k, i as i))),
+            e -> get({{ vector }}, e.i)
+        )
 {%- endmacro %}

@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro spark__vector_sum(vector) -%}
-    aggregate({{ vector }}, 0e0, (total, e) -> total + e)
+    coalesce(aggregate({{ vector }}, 0e0, (total, e) -> total + coalesce(e, 0e0)), 0e0)
 {%- endmacro %}

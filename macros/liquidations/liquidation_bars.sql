@@ -59,8 +59,7 @@ summed as (
         count(*) filter (where {{ of_side }}) as {{ side }}_liq_count,
         max(value) filter (where {{ of_side }}) as {{ side }}_liq_max,
         min(value) filter (where {{ of_side }}) as {{ side }}_liq_min,
-        {{ vector_of('value order by value nulls last') }} filter (where {{ of_side }})
-            as {{ side }}_values,
+        {{ sorted_vector_of('value', of_side) }} as {{ side }}_values,
         {% for lb in lookbacks %}
         {% for size in ('large', 'small', 'med') %}
         {% set of_size = of_side ~ ' and size_lb' ~ lb ~ " = '" ~ size ~ "'" %}
@@ -90,7 +89,7 @@ moments as (
         {% for power in (2, 3, 4) %}
         {{ vector_sum(vector_map(
             side ~ '_values', 'v', 'power(v - ' ~ side ~ '_mean, ' ~ power ~ ')'
-        )) }} / {{ side }}_liq_count as {{ side }}_m{{ power }},
+        )) }} / nullif({{ side }}_liq_count, 0) as {{ side }}_m{{ power }},
         {% endfor %}
         {{ side }}_liq_count >= 5 and {{ side }}_liq_min < {{ side }}_liq_max as {{ side }}_has_shape
         {{- ',' if not loop.last }}

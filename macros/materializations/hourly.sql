@@ -21,10 +21,7 @@
     {%- if stale -%}
         {{ take_back(name, stale) }}
         {%- if kept -%}
-            {%- call statement('clear') -%}
-                delete from {{ target }}
-                where {{ time_column }} >= timestamp '{{ month_start(stale.keys() | first) }}'
-            {%- endcall -%}
+            {{ clear_months(target, stale.keys() | list, time_column) }}
         {%- else -%}
             {{ drop_relation_if_exists(existing) }}
         {%- endif -%}
@@ -43,16 +40,16 @@
             {%- set piece = this.incorporate(path={'identifier': name ~ '__batch'}, type='table') -%}
             {{ drop_relation_if_exists(load_cached_relation(piece)) }}
             {%- call statement('batch', language='python') -%}
-                {{ create_table_as(False, piece, code, 'python') }}
+                {{ create_from_python(piece, code) }}
             {%- endcall -%}
             {%- set code = 'select * from ' ~ piece -%}
         {%- endif -%}
         {%- set code = rows_of_hours(code, batch, time_column) -%}
         {%- call statement('batch') -%}
             {%- if ns.exists -%}
-                {{ insert_by_name(target, code) }}
+                {{ insert_months(target, code, time_column) }}
             {%- else -%}
-                {{ create_table_as(False, target, code) }}
+                {{ create_months(target, code, time_column) }}
             {%- endif -%}
         {%- endcall -%}
         {%- if model.language == 'python' -%}

@@ -18,21 +18,19 @@
         {{ take_back(name, stale) }}
         {{ drop_relation_if_exists(existing) }}
         {%- call statement('create') -%}
-            {{ create_table_as(False, target, batch_of_month('') ~ ' where false') }}
+            {{ create_months(target, batch_of_month('') ~ ' where false') }}
         {%- endcall -%}
         {%- do adapter.commit() -%}
     {%- elif stale -%}
         {{ take_back(name, stale) }}
-        {%- call statement('clear') -%}
-            delete from {{ target }} where month in ('{{ stale | join("', '") }}')
-        {%- endcall -%}
+        {{ clear_months(target, stale.keys() | list) }}
         {%- do adapter.commit() -%}
     {%- endif -%}
 
     {%- for month, state in stale.items() if state -%}
         {{ say_batch(month, loop.index, loop.length) }}
         {%- call statement('batch') -%}
-            {{ insert_by_name(target, batch_of_month(month)) }}
+            {{ insert_months(target, batch_of_month(month)) }}
         {%- endcall -%}
         {{ record_states(name, {month: state}) }}
         {%- do adapter.commit() -%}
@@ -73,14 +71,6 @@
     {%- endfor -%}
     {{ record_states(name, nothing) }}
 {% endmacro %}
-
-{% macro insert_by_name(target, query) -%}
-    {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') -%}
-    insert into {{ target }} ({{ columns }})
-    select {{ columns }} from (
-{{ query }}
-) as batch
-{%- endmacro %}
 
 {% macro say_batch(months, index, length) %}
     {%- do log(model.name ~ ': ' ~ months ~ ' (' ~ index ~ ' of ' ~ length ~ ')', info=True) -%}

@@ -31,11 +31,11 @@
 
     {%- if stale or not kept -%}
         {{ take_back(name, stale) }}
-        {%- call statement('clear') -%}
-            {%- if kept -%} delete from {{ target }} where month in ('{{ stale | join("', '") }}')
-            {%- else -%} drop table if exists {{ target }}
-            {%- endif -%}
-        {%- endcall -%}
+        {%- if kept -%}
+            {{ clear_months(target, stale.keys() | list) }}
+        {%- else -%}
+            {%- call statement('clear') -%} drop table if exists {{ target }} {%- endcall -%}
+        {%- endif -%}
         {%- do adapter.commit() -%}
     {%- endif -%}
 
@@ -46,12 +46,12 @@
         {{ say_batch(month, loop.index, loop.length) }}
         {{ drop_relation_if_exists(load_cached_relation(piece)) }}
         {%- call statement('batch', language='python') -%}
-            {{ create_table_as(False, piece, compiled_code | replace(batch_placeholder(), month), 'python') }}
+            {{ create_from_python(piece, compiled_code | replace(batch_placeholder(), month)) }}
         {%- endcall -%}
         {%- set rows = 'select *, ' ~ "'" ~ month ~ "' as month from " ~ piece -%}
         {%- call statement('batch') -%}
-            {%- if ns.exists -%} {{ insert_by_name(target, rows) }}
-            {%- else -%} {{ create_table_as(False, target, rows) }}
+            {%- if ns.exists -%} {{ insert_months(target, rows) }}
+            {%- else -%} {{ create_months(target, rows) }}
             {%- endif -%}
         {%- endcall -%}
         {%- call statement('drop') -%} drop table {{ piece }} {%- endcall -%}
@@ -105,22 +105,4 @@
         {%- do adapter.commit() if new -%}
     {%- endif -%}
     {{ return(contents) }}
-{% endmacro %}
-
-{% macro recorded_states(name) %}
-    {%- set query -%}
-        select
-            month,
-            max_by(state, recorded_at) as state
-        from {{ log_relation('build_states') }}
-        where name = '{{ name }}'
-        group by month
-        having max_by(state, recorded_at) <> ''
-        order by month
-    {%- endset -%}
-    {%- set states = {} -%}
-    {%- for row in run_query(query).rows -%}
-        {%- do states.update({row['month']: row['state']}) -%}
-    {%- endfor -%}
-    {{ return(states) }}
 {% endmacro %}

@@ -50,3 +50,8 @@
     {%- do adapter.commit() if untested -%}
     {{ return({'relations': relations}) }}
 {% endmaterialization %}
+
+{#- Spark takes longer to look up what has passed than to test it again. -#}
+{% materialization test, adapter='spark' %}
+    {{ return(dbt.materialization_test_default()) }}
+{% endmaterialization %}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import re
@@ -144,6 +145,30 @@ def test_every_table_says_what_it_is_built_from(manifest: dict[str, Any]):
         if kind in ("view", "whole"):  # nobody would fill in the hours
             assert "in_reach" not in code, node["name"]
             assert "in_batch" not in code, node["name"]
+
+
+def without_partition(manifest: dict[str, Any]) -> list[str]:
+    """Models that are built by parts, but do not say by which partition Spark replaces a part.
+
+    Spark's insert overwrite replaces the whole table of such a model by the part, without a word.
+    """
+    by_parts = {"incremental", "monthly", "hourly", "monthly_by_content"}
+    return [
+        node["name"]
+        for node in models(manifest, "models")
+        if node["config"]["materialized"] in by_parts
+        and node["config"].get("partition_by") != "month"
+    ]
+
+
+def test_what_is_built_by_parts_has_a_partition(manifest: dict[str, Any]):
+    assert not without_partition(manifest)
+    marred = copy.deepcopy(manifest)
+    for name, kind in (("hourly_bars", "hourly"), ("int_horizon", "incremental")):
+        config = marred["nodes"][f"model.perp_warehouse.{name}"]["config"]
+        config.pop("partition_by", None)
+        config["materialized"] = kind
+    assert sorted(without_partition(marred)) == ["hourly_bars", "int_horizon"]
 
 
 BANNED = {

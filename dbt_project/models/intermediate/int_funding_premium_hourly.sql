@@ -1,5 +1,5 @@
 {#- A rate counts for twice its interval at most, and no interval is as long as 84 hours. -#}
-{{ config(materialized='hourly', meta={'hours_before': 168}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 168}) }}
 
 with
 funding_hours as (

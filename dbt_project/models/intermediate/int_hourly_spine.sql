@@ -1,5 +1,5 @@
 {%- set silence = var('segment_silence_hours') -%}
-{{ config(materialized='hourly', meta={'hours_before': 'all'}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 'all'}) }}
 
 with
 bars as (

@@ -1,3 +1,7 @@
-{{ config(materialized='hourly', meta={'hours_before': 0, 'time_column': 'bar_ts'}) }}
+{{ config(
+    materialized='hourly',
+    partition_by='month',
+    meta={'hours_before': 0, 'time_column': 'bar_ts'}
+) }}
 
 {{ liquidation_bars(var('liq_bar_minutes')) }}

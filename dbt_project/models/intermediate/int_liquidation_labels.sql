@@ -1,4 +1,4 @@
-{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 0}) }}
 
 with
 liquidations as (

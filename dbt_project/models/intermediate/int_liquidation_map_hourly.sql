@@ -1,6 +1,6 @@
 {%- set width = 'cast(' ~ var('magnet_bin') ~ ' as double)' -%}
 {%- set half_life = 'cast(' ~ var('magnet_hl') ~ ' as double)' -%}
-{{ config(materialized='hourly', meta={'hours_before': 72}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 72}) }}
 
 with
 events as (

@@ -2,6 +2,7 @@
 {%- set proxy_z = 'cast(' ~ var('proxy_z') ~ ' as double)' -%}
 {{ config(
     materialized='hourly',
+    partition_by='month',
     meta={'hours_before': [var('setup_window'), var('proxy_window')] | max}
 ) }}
 

@@ -1,7 +1,7 @@
 {#- in order of preference -#}
 {%- set sources = ['archive', 'tardis', 'stream', 'import'] -%}
 
-{{ config(materialized='hourly', meta={'hours_before': 0}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 0}) }}
 
 with
 spine as (

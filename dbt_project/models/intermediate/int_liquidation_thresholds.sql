@@ -1,5 +1,9 @@
 {%- set small, large = var('liq_q') -%}
-{{ config(materialized='hourly', meta={'hours_before': var('liq_lb') | max}) }}
+{{ config(
+    materialized='hourly',
+    partition_by='month',
+    meta={'hours_before': var('liq_lb') | max}
+) }}
 
 with
 spine as (
@@ -47,8 +51,8 @@ windowed as (
         {% set before %}
             partition by symbol, listing_segment
             order by ts nulls last
-            range between interval '{{ lb }}' hour preceding
-            and interval '1' microsecond preceding
+            range between interval '{{ lb * 3600 }}' second preceding
+            and interval '0.000001' second preceding
         {% endset %}
         count(value) over ({{ before }}) as n_lb{{ lb }},
         {{ pct('value', small) }} over ({{ before }}) as small_lb{{ lb }},

@@ -32,6 +32,11 @@ MEASURES = [
 SCHEMA = pa.schema(
     [*KEYS, *((name, pa.float64()) for name in MEASURES), ("map", pa.list_(pa.float64()))]
 )
+SPARK_SCHEMA = ", ".join(
+    ["symbol string", "hour_ts timestamp_ntz", "listing_segment int"]
+    + [f"{name} double" for name in MEASURES]
+    + ["map array<double>"]
+)
 
 Segment = tuple[str, int]  # symbol and listing segment
 Tier = tuple[float, float, float]  # leverage, weight, maintenance
@@ -320,27 +325,44 @@ def magnet(
 
 def maps_before(dbt: Any, session: Any, since: str) -> dict[Segment, list[float]]:  # noqa: ANN401
     """The maps as the month before ended; none if nothing is built yet."""
-    try:
-        rows = session.execute(
-            f"""select symbol, listing_segment, map from {dbt.this}
-            where hour_ts = timestamp '{since}' - interval '1' hour and map is not null"""  # noqa: S608
-        ).fetchall()
-    except duckdb.CatalogException:
-        return {}
+    query = f"""select symbol, listing_segment, map from {dbt.this}
+        where hour_ts = timestamp '{since}' - interval '1' hour and map is not null"""  # noqa: S608
+    if is_spark(session):
+        rows = session.sql(query).collect() if session.catalog.tableExists(str(dbt.this)) else []
+    else:
+        try:
+            rows = session.execute(query).fetchall()
+        except duckdb.CatalogException:
+            rows = []
     return {(symbol, segment): numbers for symbol, segment, numbers in rows}
 
 
-def model(dbt: Any, session: Any) -> pa.RecordBatchReader:  # noqa: ANN401
-    """Stream the hours through the map."""
+def is_spark(session: Any) -> bool:  # noqa: ANN401
+    """Whether the session is Spark's, not DuckDB's."""
+    return type(session).__module__.startswith("pyspark.")
+
+
+def model(dbt: Any, session: Any) -> Any:  # noqa: ANN401
+    """Stream the hours through the map; on Spark, each listing segment by itself."""
     width = float(dbt.config.meta_get("magnet_bin"))
     half_life = float(dbt.config.meta_get("magnet_hl"))
     since = dbt.config.meta_get("since")  # the first hour that is to be built
-    tiers = dbt.ref("leverage_tiers").project("leverage, weight, maintenance").fetchall()
-    hours = (
-        dbt.ref("int_magnet_inputs_hourly")
-        .filter(f"hour_ts >= timestamp '{since}'")
-        .order("symbol nulls last, listing_segment nulls last, hour_ts nulls last")
-    )
+    tiers_table = dbt.ref("leverage_tiers")
+    hours = dbt.ref("int_magnet_inputs_hourly").filter(f"hour_ts >= timestamp '{since}'")
     maps = maps_before(dbt, session, since)
-    batches = hours.to_arrow_reader(BATCH_ROWS)
+
+    if is_spark(session):
+        tiers = [
+            tuple(r) for r in tiers_table.select("leverage", "weight", "maintenance").collect()
+        ]
+
+        def of_segment(rows: pa.Table) -> pa.Table:
+            batches = rows.sort_by("hour_ts").to_batches()
+            return pa.Table.from_batches(magnet(batches, tiers, width, half_life, maps), SCHEMA)
+
+        return hours.groupBy("symbol", "listing_segment").applyInArrow(of_segment, SPARK_SCHEMA)
+
+    tiers = tiers_table.project("leverage, weight, maintenance").fetchall()
+    ordered = hours.order("symbol nulls last, listing_segment nulls last, hour_ts nulls last")
+    batches = ordered.to_arrow_reader(BATCH_ROWS)
     return pa.RecordBatchReader.from_batches(SCHEMA, magnet(batches, tiers, width, half_life, maps))

@@ -1,5 +1,9 @@
 {%- set hours = var('metrics_complete_hours') -%}
-{{ config(materialized='hourly', meta={'hours_before': var('metrics_complete_hours')}) }}
+{{ config(
+    materialized='hourly',
+    partition_by='month',
+    meta={'hours_before': var('metrics_complete_hours')}
+) }}
 
 with
 spine as (

@@ -1,4 +1,4 @@
-{{ config(materialized='monthly') }}
+{{ config(materialized='monthly', partition_by='month') }}
 
 with
 momentum as (

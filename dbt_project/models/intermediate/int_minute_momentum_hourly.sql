@@ -10,7 +10,7 @@ prepared as (
         *,
         {{ vector_sum('quote_volumes') }} as quote_volume,
         cast(ceil(n_minutes / 5e0) as int) as n_leaders,
-        {{ vector_size(vector_filter('minutes', 'minute', 'minute < 45')) }} as n_head,
+        {{ vector_size(vector_filter('minutes', 'm', 'm < 45')) }} as n_head,
         -- the leaders and what ties with the last of them: no volume lies between the 80 % quantile
         -- and the smallest one at or above it
         {{ vector_filter(

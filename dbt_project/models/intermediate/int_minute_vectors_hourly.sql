@@ -20,7 +20,7 @@ hours as (
     select
         symbol,
         hour_ts,
-        {{ vector_of('minute_of_hour') }} as minute,
+        {{ vector_of('minute_of_hour') }} as minute_labels,
         min_by(open, minute_of_hour) as first_open,
         {{ pct('volume', 0.8) }} as volume_p80,
         {{ pct('quote_volume', 0.8) }} as quote_volume_p80,
@@ -42,14 +42,14 @@ ordered as (
         first_open,
         volume_p80,
         quote_volume_p80,
-        {{ vector_size('minute') }} as n_minutes,
-        {{ vector_positions('minute') }} as positions,
-        {{ vector_in_order('minute', 'minute') }} as minutes,
-        {{ vector_in_order('high', 'minute') }} as highs,
-        {{ vector_in_order('low', 'minute') }} as lows,
-        {{ vector_in_order('close', 'minute') }} as closes,
-        {{ vector_in_order('volume', 'minute') }} as volumes,
-        {{ vector_in_order('quote_volume', 'minute') }} as quote_volumes
+        {{ vector_size('minute_labels') }} as n_minutes,
+        {{ vector_positions('minute_labels') }} as positions,
+        {{ vector_in_order('minute_labels', 'minute_labels') }} as minutes,
+        {{ vector_in_order('high', 'minute_labels') }} as highs,
+        {{ vector_in_order('low', 'minute_labels') }} as lows,
+        {{ vector_in_order('close', 'minute_labels') }} as closes,
+        {{ vector_in_order('volume', 'minute_labels') }} as volumes,
+        {{ vector_in_order('quote_volume', 'minute_labels') }} as quote_volumes
     from hours
 ),
 

@@ -7,7 +7,7 @@
     'retail1k': (none, 3 * bins_per_decade - 1),
     'all': (none, none),
 } -%}
-{{ config(materialized='monthly') }}
+{{ config(materialized='monthly', partition_by='month') }}
 
 -- Thresholds by {{ var('size_window_days') }} days, {{ var('size_min_days') }} of them with trades,
 -- {{ var('size_min_trades') }} trades, shares {{ var('whale_q') }} and {{ var('retail_q') }}:

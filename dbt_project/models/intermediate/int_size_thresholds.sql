@@ -1,6 +1,10 @@
 {%- set window_days = var('size_window_days') -%}
 {%- set quantiles = {'whale': var('whale_q'), 'retail': var('retail_q')} -%}
-{{ config(materialized='hourly', meta={'hours_before': 'all', 'time_column': 'day'}) }}
+{{ config(
+    materialized='hourly',
+    partition_by='month',
+    meta={'hours_before': 'all', 'time_column': 'day'}
+) }}
 
 with
 sizes as (

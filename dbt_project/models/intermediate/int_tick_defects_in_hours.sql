@@ -3,7 +3,7 @@
     'duplicate_ids': 'n_duplicates',
     'out_of_order': 'n_out_of_order',
 } -%}
-{{ config(materialized='monthly') }}
+{{ config(materialized='monthly', partition_by='month') }}
 
 with
 minutes as (

@@ -6,7 +6,7 @@
     'funding_rate_estimate',
     'next_funding_time',
 ] -%}
-{{ config(materialized='monthly') }}
+{{ config(materialized='monthly', partition_by='month') }}
 
 with
 ticks as (

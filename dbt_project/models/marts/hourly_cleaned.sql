@@ -2,6 +2,7 @@
     segment has farther back than a silence may last. -#}
 {{ config(
     materialized='hourly',
+    partition_by='month',
     meta={
         'hours_before': [
             var('cap_window'), var('segment_silence_hours'), 168

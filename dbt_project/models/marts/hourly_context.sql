@@ -1,4 +1,8 @@
-{{ config(materialized='hourly', meta={'hours_before': var('segment_silence_hours') + 24}) }}
+{{ config(
+    materialized='hourly',
+    partition_by='month',
+    meta={'hours_before': var('segment_silence_hours') + 24}
+) }}
 
 with
 bars as (

@@ -1,4 +1,4 @@
-{{ config(materialized='hourly', meta={'hours_before': 168}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 168}) }}
 
 {{ liquidation_base(
     bars=ref('int_liquidation_bars_1h'),

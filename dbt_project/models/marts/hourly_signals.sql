@@ -1,4 +1,4 @@
-{{ config(materialized='hourly', meta={'hours_before': 'all'}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 'all'}) }}
 
 with
 bars as (

@@ -18,7 +18,7 @@
 {%- set names = [] -%}
 {%- set block_factors = in_blocks.values() | sum(start=[]) | unique | list -%}
 
-{{ config(materialized='hourly', meta={'hours_before': 174}) }}
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 174}) }}
 
 with
 {% for mart in marts %}

@@ -1,5 +1,6 @@
 {{ config(
     materialized='hourly',
+    partition_by='month',
     alias='liquidation_factors_' ~ var('liq_bar_minutes') ~ 'm',
     meta={'hours_before': [168, var('mining_windows') | max] | max, 'time_column': 'bar_ts'}
 ) }}

@@ -17,16 +17,16 @@ held as (
     from {{ ref('stg_vision__' ~ dataset) }}
 ),
 
--- The month is compared so that only months are read in which there is something to compare.
+-- The month is compared so that only months are read that are asked for. A join, as engines take what is asked of the
+-- left side to hold for the right side too; of `not exists` they do not, and would open every month.
 missing as (
-    select * from pulled
-    where not exists (
-        select 1 from held
-        where
-            held.symbol = pulled.symbol
-            and held.month = pulled.month
-            and held.open_time = pulled.open_time
-    )
+    select pulled.*
+    from pulled
+    left join held
+        on pulled.symbol = held.symbol
+        and pulled.month = held.month
+        and pulled.open_time = held.open_time
+    where held.symbol is null
 ),
 
 final as (

@@ -323,7 +323,7 @@ def ask(published: Path, symbol: str, limit: str) -> dict[str, dict[str, float]]
             select symbol, hour_ts, rank() over (partition by hour_ts order by {FACTOR}) as place
             from {{source}}""",
         "all columns and hours of a symbol": f"""
-            from {{source}} where symbol = '{symbol}' order by hour_ts""",
+            from {{source}} where symbol = '{symbol}'""",
     }
     seconds: dict[str, dict[str, float]] = {}
     for what, query in queries.items():

@@ -87,9 +87,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # what tables are made from is another matter, and needs the materializations of this project
     whole["on-run-start"] = [h for h in whole["on-run-start"] if "prepare_states" not in h]
     (root / "dbt_project.yml").write_text(yaml.safe_dump({key: whole[key] for key in keep}))
-    (root / "macros/dialect").mkdir(parents=True)
-    for name in ("check_lake.sql", "record_build.sql", "dialect/reach_lake.sql"):
-        shutil.copy(PROJECT_ROOT / "macros" / name, root / "macros" / name)
+    shutil.copytree(PROJECT_ROOT / "macros/dialect", root / "macros/dialect")
+    for name in ("check_lake.sql", "record_build.sql"):
+        shutil.copy(PROJECT_ROOT / "macros" / name, root / "macros")
     shutil.copy(PROJECT_ROOT / "profiles.yml", root)
     commands = [c for name, c in COMMANDS.items() if name != "whole"] + [COMMANDS["whole"]]
     subprocess.run(

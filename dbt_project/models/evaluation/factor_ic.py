@@ -6,6 +6,7 @@ times as long for. In memory are the rows of one month.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 HORIZONS = (1, 4, 24)  # hours
+LABELS = tuple(f"y_{hours}h" for hours in HORIZONS)
 BATCH_ROWS = 10_000
 NUMBERS = ("double", "float", "integer", "bigint", "smallint", "tinyint")
 SCHEMA = pa.schema(
@@ -135,48 +137,69 @@ def summary(ics: np.ndarray, n_symbols: np.ndarray) -> dict[str, float | int | N
     }
 
 
-def model(dbt: Any, session: Any) -> pa.Table:  # noqa: ANN401
+def is_spark(session: Any) -> bool:  # noqa: ANN401
+    """Whether the session is Spark's, not DuckDB's."""
+    return type(session).__module__.startswith("pyspark.")
+
+
+def model(dbt: Any, session: Any) -> Any:  # noqa: ANN401
     """One row per factor and horizon of the month that is to be built."""
     month = dbt.config.meta_get("month")
     not_factors = dbt.config.meta_get("not_factors").split()
     min_symbols = int(dbt.config.meta_get("ic_min_symbols"))
     dataset, labels = dbt.ref("final_dataset"), dbt.ref("forward_returns_hourly")
-    if not month:
-        return SCHEMA.empty_table()
+    if is_spark(session):
+        types = dict(dataset.dtypes)
+    else:
+        types = {n: str(t).lower() for n, t in zip(dataset.columns, dataset.types, strict=True)}
+    names = [name for name, kind in types.items() if kind in NUMBERS and name not in not_factors]
+    found = SCHEMA.empty_table()
+    if month:
+        start = datetime.strptime(month, "%Y-%m")
+        end = (start + timedelta(days=31)).replace(day=1)
+        in_month = f"hour_ts >= timestamp '{start}' and hour_ts < timestamp '{end}'"
+        batches = pairs(session, dataset.filter(in_month), labels.filter(in_month), names)
+        found = month_of(batches, names, min_symbols, end)
+    return session.createDataFrame(found) if is_spark(session) else found
 
-    start = datetime.strptime(month, "%Y-%m")
-    end = (start + timedelta(days=31)).replace(day=1)
-    in_month = f"hour_ts >= timestamp '{start}' and hour_ts < timestamp '{end}'"
-    names = [
-        name
-        for name, kind in zip(dataset.columns, dataset.types, strict=True)
-        if str(kind).lower() in NUMBERS and name not in not_factors
+
+def pairs(
+    session: Any,  # noqa: ANN401
+    dataset: Any,  # noqa: ANN401
+    labels: Any,  # noqa: ANN401
+    names: Sequence[str],
+) -> Iterator[pa.RecordBatch]:
+    """Rows that have a label: hour_ts, the labels, and the factors as doubles."""
+    casts = [f"cast({name} as double) as {name}" for name in (*LABELS, *names)]
+    has_label = f"coalesce({', '.join(LABELS)}) is not null"
+    if is_spark(session):
+        joined = dataset.join(labels.select("symbol", "hour_ts", *LABELS), ["symbol", "hour_ts"])
+        rows = joined.filter(has_label).selectExpr("hour_ts", *casts)
+        return iter(rows.toArrow().to_batches(BATCH_ROWS))
+    joined = dataset.join(labels, "symbol, hour_ts").filter(has_label)
+    return iter(joined.project(", ".join(["hour_ts", *casts])).to_arrow_reader(BATCH_ROWS))
+
+
+def month_of(
+    batches: Iterable[pa.RecordBatch], names: Sequence[str], min_symbols: int, end: datetime
+) -> pa.Table:
+    """The table's rows of a month that ends at ``end``, from its ``pairs``."""
+    kept = [
+        (
+            batch["hour_ts"].to_numpy(zero_copy_only=False),
+            np.array([batch[n].to_numpy(zero_copy_only=False) for n in (*LABELS, *names)]),
+        )
+        for batch in batches
     ]
-    returns = [f"y_{hours}h" for hours in HORIZONS]
-    columns = [*returns, *names]
-    pairs = (
-        dataset.filter(in_month)
-        .join(labels.filter(in_month), "symbol, hour_ts")
-        .filter(f"coalesce({', '.join(returns)}) is not null")
-        .project("hour_ts, " + ", ".join(f"cast({name} as double) as {name}" for name in columns))
-    )
-    n_rows = pairs.count("*").fetchall()[0][0]
-    numbers, times = np.empty((len(columns), n_rows)), np.empty(n_rows, "datetime64[us]")
-    row = 0
-    for batch in pairs.to_arrow_reader(BATCH_ROWS):
-        rows = slice(row, row + batch.num_rows)
-        times[rows] = batch["hour_ts"].to_numpy(zero_copy_only=False)
-        for numbers_of, name in zip(numbers, columns, strict=True):
-            numbers_of[rows] = batch[name].to_numpy(zero_copy_only=False)
-        row = rows.stop
-
-    hours = hours_of(times) if n_rows else []
+    hours = hours_of(np.concatenate([times for times, _ in kept])) if kept else []
+    numbers = np.concatenate([of_batch for _, of_batch in kept], axis=1) if kept else None
+    del kept
     ics = np.full((len(hours), len(names), len(HORIZONS)), np.nan)
     n_symbols = np.zeros_like(ics)
     for hour, positions in enumerate(hours):
         of_hour = numbers[:, positions]
         ics[hour], n_symbols[hour] = rank_correlations(
-            of_hour[len(returns) :], of_hour[: len(returns)], min_symbols
+            of_hour[len(LABELS) :], of_hour[: len(LABELS)], min_symbols
         )
     found = []
     for i, name in enumerate(names):

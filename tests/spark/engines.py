@@ -1,4 +1,4 @@
-"""Builds of the same lake by DuckDB and by Spark, and what stands in their tables."""
+"""A lake, builds of it by DuckDB and by Spark, and what stands in their tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,48 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
-from ingest.config import PROJECT_ROOT
+from ingest.config import PROJECT_ROOT, Config
+from ingest.datasets import own_files
+from ingest.run import Options, ingest_archive
+from ingest.sandbox import live
+from ingest.sandbox.archive import build_archive
+from ingest.sandbox.scenario import END, SYMBOLS, live_markets
+from ingest.sandbox.server import ArchiveServer
 from tests.build import NO_UNIT_TESTS, TARGETS, read
 
-WHOLE_STAGES = "spark.sql.codegen.wholeStage false\n"  # tables are small: compiling takes longer
+# Tables are small: to compile stages, to plan again after each and to divide rows takes longer than
+# to read them.
+SMALL_TABLES = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.adaptive.enabled": "false",
+}
+
+# Forty days: less would leave columns without a value that look back 720 hours and want 504.
+# All contracts, as columns that compare them want ten in an hour; more rows cost Spark little, each
+# month a statement of every table.
+FIRST_DAY = date(2024, 2, 1)
+
+
+def land_forty_days(folder: Path) -> Path:
+    """The sandbox's exchange and live sources from FIRST_DAY on; returns the lake's folder."""
+    build_archive(folder / "archive")
+    with ArchiveServer(folder / "archive") as server:
+        config = Config(
+            folder / "lake", folder / "w.duckdb", server.archive_url, server.listing_url
+        )
+        ingest_archive(config, own_files(), list(SYMBOLS), FIRST_DAY, END, Options())
+    markets = live_markets()
+    live.pull(config, markets)
+    live.buy(config, markets)
+    live.capture(config, markets, folder / "captures")
+    live.record(config, markets)
+    return config.lake
 
 
 @dataclass
@@ -28,7 +61,8 @@ class Engines:
     def build_on_spark(self, *args: str) -> str:
         """Run dbt build on Spark; returns its output, fails the test if it fails."""
         self.spark.mkdir(parents=True, exist_ok=True)
-        (self.spark / "spark-defaults.conf").write_text(WHOLE_STAGES)
+        lines = [f"{name} {value}\n" for name, value in SMALL_TABLES.items()]
+        (self.spark / "spark-defaults.conf").write_text("".join(lines))
         target = Path(TARGETS.name) / "spark"
         command = [Path(sys.executable).with_name("dbt"), "--no-use-colors", "--no-write-json"]
         command += ["build", "--target", "spark", *NO_UNIT_TESTS, *args]
@@ -38,6 +72,7 @@ class Engines:
             "PERP_LAKE": str(self.lake),
             "PERP_SPARK_FOLDER": str(self.spark),
             "SPARK_CONF_DIR": str(self.spark),
+            "PERP_SPARK_PARTITIONS": "1",
         }
         done = subprocess.run(
             command, cwd=self.spark, env={**os.environ, **settings}, check=False,

@@ -132,6 +132,11 @@ QUERIES: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
         [("a", 3), ("b", 6)],
     ),
     "pct": (f"select {{{{ pct('x', 0.75) }}}} from {NUMBERS}", [(5.25,)]),
+    "own_columns": (
+        "select {{ own_columns('one') }} from (select 2 as i"
+        "{{ ', 3 as month' if target.type == 'spark' }}) as one",
+        [(2,)],
+    ),
     "mad": (
         f"select {{{{ mad('x', 'to_here') }}}} from {NUMBERS} window to_here as "
         "(order by i nulls last rows between 2 preceding and current row) order by i",

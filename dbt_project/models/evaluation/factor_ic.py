@@ -16,7 +16,7 @@ import pyarrow as pa
 HORIZONS = (1, 4, 24)  # hours
 LABELS = tuple(f"y_{hours}h" for hours in HORIZONS)
 BATCH_ROWS = 10_000
-NUMBERS = ("double", "float", "integer", "bigint", "smallint", "tinyint")
+NUMBERS = ("double", "float", "integer", "int", "bigint", "smallint", "tinyint")
 SCHEMA = pa.schema(
     [
         ("factor", pa.string()),

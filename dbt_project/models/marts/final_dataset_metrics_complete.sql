@@ -14,7 +14,7 @@ metrics as (
 ),
 
 final as (
-    select dataset.*
+    select {{ own_columns('dataset') }}
     from dataset
     inner join metrics
         on

@@ -33,44 +33,55 @@ SCHEMA = pa.schema(
 
 
 class Ranks(NamedTuple):
-    """Of rows of numbers, NaN where there is none."""
+    """Of rows of numbers, NaN where there is none. Twice the ranks are whole numbers: sums of their
+    products are exact, in whatever order they are added."""
 
-    centred: np.ndarray  # mean rank less (n + 1) / 2, 0 where there is no number
+    doubled: np.ndarray  # twice: mean rank less (n + 1) / 2; 0 where there is no number
+    squares: np.ndarray  # their sum of squares, by row
     there: np.ndarray  # where there is a number
-    order: np.ndarray  # positions in rising order, those without a number last
-    has_ties: np.ndarray  # by row
+    n: np.ndarray  # of numbers, by row
 
 
 def ranks_of(values: np.ndarray) -> Ranks:
-    """Ranks within each row; ties share the mean of theirs."""
-    width = values.shape[1]
-    order = np.argsort(values, axis=1)
-    rising = np.take_along_axis(values, order, axis=1)
+    """Ranks within each row of finite numbers; ties share the mean of theirs."""
+    height, width = values.shape
     there = ~np.isnan(values)
-    n = there.sum(axis=1, keepdims=True)
-    ranks = np.broadcast_to(np.arange(1.0, width + 1), values.shape).copy()
+    n = there.sum(axis=1)
+    # Positions in rising order, those without a number last. NaN takes a sort twice the time.
+    places = np.argsort(np.where(there, values, np.inf), axis=1)
+    places += np.arange(height)[:, None] * width
+    rising = values.ravel()[places]
+    ranks = np.arange(2.0, 2 * width + 1, 2) - (n + 1)[:, None]
     is_tied = rising[:, 1:] == rising[:, :-1]
-    has_ties = is_tied.any(axis=1)
-    if has_ties.any():
-        tied = np.flatnonzero(has_ties)
+    tied = np.flatnonzero(is_tied.any(axis=1))
+    if len(tied):
         begins = np.ones((len(tied), width), bool)
         begins[:, 1:] = ~is_tied[tied]
         starts = np.flatnonzero(begins)
         lengths = np.diff(starts, append=begins.size)
-        means = starts % width + (lengths + 1) / 2
-        ranks[tied] = np.repeat(means, lengths).reshape(len(tied), width)
-    ranks -= (n + 1) / 2
-    centred = np.empty_like(ranks)
-    np.put_along_axis(centred, order, ranks, axis=1)
-    centred[~there] = 0.0
-    return Ranks(centred, there, order, has_ties)
+        means = np.repeat(2 * (starts % width) + lengths + 1.0, lengths)
+        ranks[tied] = means.reshape(len(tied), width) - (n[tied] + 1)[:, None]
+    doubled = np.empty_like(ranks)
+    doubled.ravel()[places] = ranks
+    doubled *= there
+    return Ranks(doubled, np.einsum("ij,ij->i", doubled, doubled), there, n)
 
 
-def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of centred ranks, row by row; NaN where either side is the same for all."""
-    products = np.einsum("ij,ij->i", x, y)
-    squares = np.einsum("ij,ij->i", x, x) * np.einsum("ij,ij->i", y, y)
-    return products / np.sqrt(np.where(squares > 0, squares, np.nan))
+def label_ranks(label: np.ndarray, there: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The ranks of a label among those that have a factor, for each factor.
+
+    Returns:
+        The rising order, and in it by factor twice the centred ranks.
+    """
+    order = np.argsort(label)
+    rising = label[order]
+    before = np.searchsorted(rising, rising, "left")
+    through = np.searchsorted(rising, rising, "right")
+    in_order = there[:, order]
+    counts = np.zeros((len(there), len(label) + 1), np.int32)
+    np.cumsum(in_order, axis=1, out=counts[:, 1:])
+    ranks = counts[:, before] + counts[:, through] - n[:, None].astype(np.int32)
+    return order, np.multiply(ranks, in_order, dtype=float)
 
 
 def rank_correlations(
@@ -83,34 +94,41 @@ def rank_correlations(
         labels: values by horizon and symbol, NaN for none.
 
     Returns:
-        Two arrays by factor and horizon. NaN where fewer than `min_symbols` have both.
+        Two arrays by factor and horizon. NaN where fewer than `min_symbols` have both, or either
+        side is the same for all.
     """
-    x, y = ranks_of(factors), ranks_of(labels)
-    n = x.there.astype(float) @ y.there.T.astype(float)
-    ics = np.full(n.shape, np.nan)
-    for horizon, label in enumerate(labels):
-        enough = n[:, horizon] >= min_symbols
-        whole = x.there.all(axis=1) & y.there[horizon].all()
-        # The ranks of the label among those that have the factor: counted along its rising order.
-        counted = enough & ~whole & ~(x.there & ~y.there[horizon]).any(axis=1)
-        counted &= not y.has_ties[horizon]
-        again = enough & ~whole & ~counted
-        whole &= enough
+    ics = np.full((len(factors), len(labels)), np.nan)
+    n = np.zeros_like(ics)
+    has_label = ~np.isnan(labels)
+    ranked: dict[bytes, Ranks] = {}  # horizons mostly have the same contracts
+    for horizon, there in enumerate(has_label):
+        x = ranked.get(there.tobytes())
+        if x is None:
+            x = ranked[there.tobytes()] = ranks_of(factors[:, there])
+        n[:, horizon] = x.n
+        label = labels[horizon, there]
+        enough = x.n >= min_symbols
+        whole = enough & (x.n == len(label))
         if whole.any():
-            ranks = np.broadcast_to(y.centred[horizon], factors[whole].shape)
-            ics[whole, horizon] = correlation(x.centred[whole], ranks)
-        if counted.any():
-            rising = y.order[horizon]
-            there = x.there[counted][:, rising]
-            ranks = np.cumsum(there, axis=1) - (n[counted, horizon, None] + 1) / 2
-            ics[counted, horizon] = correlation(x.centred[counted][:, rising], ranks * there)
-        if again.any():
-            both = x.there[again] & y.there[horizon]
-            ics[again, horizon] = correlation(
-                ranks_of(np.where(both, factors[again], np.nan)).centred,
-                ranks_of(np.where(both, label, np.nan)).centred,
+            y = ranks_of(label[None])
+            ics[whole, horizon] = correlation(
+                x.doubled[whole] @ y.doubled[0], x.squares[whole], y.squares
+            )
+        part = enough & ~whole
+        if part.any():
+            order, ranks = label_ranks(label, x.there[part], x.n[part])
+            ics[part, horizon] = correlation(
+                np.einsum("ij,ij->i", x.doubled[part][:, order], ranks),
+                x.squares[part],
+                np.einsum("ij,ij->i", ranks, ranks),
             )
     return ics, n
+
+
+def correlation(products: np.ndarray, squares: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of sums of products and of squares; NaN where either side is the same for all."""
+    both = squares * others
+    return products / np.sqrt(np.where(both > 0, both, np.nan))
 
 
 def hours_of(times: np.ndarray) -> list[np.ndarray]:

@@ -15,10 +15,13 @@ from tests.lakes import land, minute_bars
 from tests.reference import compare
 from tests.spark.engines import Engines
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("pyspark") is None,
-    reason="Spark is not installed here; run: make test-spark",
-)
+pytestmark = [
+    pytest.mark.timeout(3600),  # whole builds, on cores that others may use
+    pytest.mark.skipif(
+        importlib.util.find_spec("pyspark") is None,
+        reason="Spark is not installed here; run: make test-spark",
+    ),
+]
 
 ALL = (
     "+int_supertrend_hourly",

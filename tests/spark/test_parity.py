@@ -15,10 +15,13 @@ from tests.build import NO_UNIT_TESTS, dbt
 from tests.reference import compare
 from tests.spark.engines import Engines, land_forty_days
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("pyspark") is None,
-    reason="Spark is not installed here; run: make test-spark",
-)
+pytestmark = [
+    pytest.mark.timeout(3600),  # whole builds, on cores that others may use
+    pytest.mark.skipif(
+        importlib.util.find_spec("pyspark") is None,
+        reason="Spark is not installed here; run: make test-spark",
+    ),
+]
 
 RELATIVE = 1e-6
 # Sums that cancel leave noise of the size of the last digits of their terms: a correlation of 0 is

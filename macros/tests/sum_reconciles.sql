@@ -6,7 +6,9 @@
             symbol,
             sum({{ measure }}) as total
         from {{ model }}
-        where {{ condition }}
+        where
+            hour_ts >= timestamp '{{ untested_placeholder() }}'
+            and {{ condition }}
         group by symbol
     ),
 
@@ -15,7 +17,10 @@
             symbol,
             sum({{ other_measure }}) as total
         from {{ other_model }}
-        where {{ other_condition }}
+        where
+            month >= substr('{{ untested_placeholder() }}', 1, 7)
+            and hour_ts >= timestamp '{{ untested_placeholder() }}'
+            and {{ other_condition }}
         group by symbol
     )
 

@@ -34,10 +34,18 @@ OF_TICKS = {
     "int_tick_defects_in_hours",
     "int_trade_sizes_daily",
 }
-MONTHLY = OF_LAST_PRICES | {"int_premium_hourly"} | OF_TICKS
+MONTHLY = OF_LAST_PRICES | {"int_premium_hourly", "int_price_minutes_hourly"} | OF_TICKS
 OF_TICKERS = {"int_ticker_hourly": {"2024-03"}}  # the vendor's, of two days
-CARRIED = {LOOKS_BACK, "int_hourly_spine", "int_magnet_hourly", "int_supertrend_hourly"}
-TABLES = MONTHLY | CARRIED | {*OF_TICKERS, "int_size_thresholds", *MARTS}
+CARRIED = {
+    LOOKS_BACK,
+    "int_grid_hours",
+    "int_hourly_spine",
+    "int_magnet_hourly",
+    "int_partial_day_slots",
+    "int_supertrend_hourly",
+}
+OF_METRICS = {"int_metrics", "int_metrics_hourly"}
+TABLES = MONTHLY | CARRIED | OF_METRICS | {*OF_TICKERS, "int_size_thresholds", *MARTS}
 QUERIES = {  # a list is compared as a text
     "int_magnet_hourly": "select * replace (cast(map as varchar) as map) from int_magnet_hourly",
     "int_klines_hourly": """
@@ -45,6 +53,10 @@ QUERIES = {  # a list is compared as a text
         from int_klines_hourly""",
 }
 KEYS = {  # where they are not symbol and hour
+    "int_grid_hours": ("dataset", "symbol", "hour_ts"),
+    "int_metrics": ("symbol", "bucket_ts"),
+    "int_partial_day_slots": ("dataset", "symbol", "slot_ts"),
+    "int_price_minutes_hourly": ("dataset", "symbol", "hour_ts"),
     "int_quote_volume_15m": ("symbol", "bar_ts"),
     "liquidation_factors_15m": ("symbol", "bar_ts"),
     "int_trade_sizes_daily": ("symbol", "day", "bin"),
@@ -95,7 +107,7 @@ def check_built(built: dict[str, set[str]], month: str, following: set[str]) -> 
     monthly = {model: months for model, months in built.items() if model in MONTHLY}
     assert monthly == {model: {month} for model in MONTHLY}
     carried = {model: months for model, months in built.items() if model not in MONTHLY}
-    assert set(carried) >= CARRIED
+    assert set(carried) >= CARRIED | OF_METRICS
     for model, months in carried.items():
         assert months == OF_TICKERS.get(model, {month} | following), model
 
@@ -155,10 +167,10 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
 
     built = build_with_tests(lake, warehouse)  # tests look at what is new, tables of all kinds
     for model, months in built.items():
-        following = set() if model in OF_LAST_PRICES else {"2024-03"}
+        following = set() if model in {*OF_LAST_PRICES, "metrics_files"} else {"2024-03"}
         assert months == {"2024-02"} | following, model
-    assert set(built) >= OF_LAST_PRICES | CARRIED
-    assert not built.keys() & (MONTHLY - OF_LAST_PRICES)
+    assert set(built) >= OF_LAST_PRICES | CARRIED | {"metrics_files"}
+    assert not built.keys() & (MONTHLY - OF_LAST_PRICES | OF_METRICS)
     after = read(warehouse, "final_dataset")
     hour = pd.Timestamp("2024-02-10 03:00")
     for symbol in after["symbol"].unique():

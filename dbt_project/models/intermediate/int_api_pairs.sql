@@ -46,8 +46,8 @@ api_funding as (
 ),
 
 archive_metrics as (
-    select * from {{ ref('stg_vision__metrics') }}
-    where is_bucket_pick
+    select * from {{ ref('int_metrics') }}
+    where source = 'archive'
 ),
 
 api_metrics as (

@@ -1,6 +1,11 @@
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 0}) }}
+
 with
 slots as (
     select * from {{ ref('int_grid_slots') }}
+    where
+        {{ in_reach_months('month') }}
+        and {{ in_reach('slot_ts') }}
 ),
 
 final as (

@@ -27,6 +27,7 @@ final as (
     select
         '{{ dataset }}' as dataset,
         symbol,
+        month,
         open_time as slot_ts,
         source
     from {{ dataset }}
@@ -35,6 +36,7 @@ final as (
     select
         'metrics' as dataset,
         symbol,
+        substr(cast(bucket_ts as string), 1, 7) as month,
         bucket_ts as slot_ts,
         source
     from metrics

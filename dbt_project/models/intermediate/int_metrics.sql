@@ -6,16 +6,41 @@
     'global_account_ratio',
     'taker_vol_ratio',
 ] -%}
-{{ config(materialized='view') }}
+{{ config(materialized='hourly', partition_by='month', meta={
+    'hours_before': 24,
+    'time_column': 'bucket_ts',
+}) }}
 
 with
-archive as (
+-- The last file of a month may end in the first bucket of the next.
+picked as (
     select * from {{ ref('stg_vision__metrics') }}
-    where is_bucket_pick
+    where
+        is_bucket_pick
+        and {{ in_reach_months('month') }}
 ),
 
 pulled as (
     select * from {{ ref('int_api_metrics') }}
+    where {{ in_reach('bucket_ts') }}
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by symbol, bucket_ts
+            order by
+                case when open_interest is null then 1 else 0 end nulls last,
+                create_time desc nulls last,
+                file_date desc nulls last
+        ) as bucket_rank
+    from picked
+),
+
+archive as (
+    select * from ranked
+    where bucket_rank = 1
 ),
 
 -- A missing field is filled with the value of the same moment, never of another with its label.

@@ -1,6 +1,9 @@
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 0}) }}
+
 with
 buckets as (
     select * from {{ ref('int_metrics') }}
+    where {{ in_reach('bucket_ts') }}
 ),
 
 -- Only the last three labels of an hour are fresh enough for it, and nothing is carried further.

@@ -6,7 +6,7 @@ days as (
 ),
 
 slots as (
-    select * from {{ ref('int_grid_slots') }}
+    select * from {{ ref('int_partial_day_slots') }}
 ),
 
 listings as (

@@ -1,13 +1,18 @@
+{{ config(materialized='monthly', partition_by='month') }}
+
 {#- Open interest value divided by open interest is a price. The moment whose price it is tells
     whether a file labels its rows by the end or by the start of the five minutes. -#}
 with
 metrics as (
     select * from {{ ref('stg_vision__metrics') }}
+    where {{ in_batch('month') }}
 ),
 
 minutes as (
     select * from {{ ref('stg_vision__klines_1m') }}
-    where minute_of_hour % 5 = 0
+    where
+        minute_of_hour % 5 = 0
+        and {{ in_batch('month') }}
 ),
 
 defects as (

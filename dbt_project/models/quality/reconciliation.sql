@@ -61,18 +61,14 @@ revisions as (
     select * from {{ ref('int_archive_revisions') }}
 ),
 
+price_minutes as (
+    select * from {{ ref('int_price_minutes_hourly') }}
+),
+
 {% for dataset in price_datasets %}
 {{ dataset }}_minutes as (
-    select
-        symbol,
-        hour_ts,
-        min_by(open, open_time) as open,
-        max(high) as high,
-        min(low) as low,
-        max_by(close, open_time) as close,
-        count(*) as n_rows
-    from {{ ref('int_' ~ dataset ~ '_1m') }}
-    group by symbol, hour_ts
+    select * from price_minutes
+    where dataset = '{{ dataset }}'
 ),
 
 {{ dataset }}_hours as (

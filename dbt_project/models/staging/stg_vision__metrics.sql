@@ -32,7 +32,7 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by symbol, bucket_ts
+            partition by symbol, month, bucket_ts
             order by
                 case when open_interest is null then 1 else 0 end nulls last,
                 create_time desc nulls last,

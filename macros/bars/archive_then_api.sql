@@ -8,13 +8,24 @@ pulled as (
     select * from {{ ref('stg_api__' ~ dataset) }}
 ),
 
+-- Most months have no row from the API: then nothing of the archive is read for the comparison.
+pulled_months as (
+    select distinct
+        symbol,
+        month
+    from pulled
+),
+
 -- Named apart from the rows above, so that no engine keeps those in memory to use them twice.
 held as (
     select
-        symbol,
-        month,
-        open_time
-    from {{ ref('stg_vision__' ~ dataset) }}
+        archived.symbol,
+        archived.month,
+        archived.open_time
+    from {{ ref('stg_vision__' ~ dataset) }} as archived
+    inner join pulled_months
+        on archived.symbol = pulled_months.symbol
+        and archived.month = pulled_months.month
 ),
 
 -- The month is compared so that only months are read that are asked for. A join, as engines take what is asked of the

@@ -12,15 +12,6 @@ bars as (
     where {{ in_reach('bar_ts') }}
 ),
 
-spine as (
-    select * from {{ ref('int_hourly_spine') }}
-    where {{ in_reach('hour_ts') }}
-),
-
-grid as (
-    {{ bar_grid('spine', minutes) }}
-),
-
 compared as (
     select
         *,
@@ -86,14 +77,15 @@ windowed as (
 
 final as (
     select
-        {{ bar_keys('grid', minutes) }},
+        symbol,
+        bar_ts,
         {% for x in plain %}
-        {{ 'windowed.' ~ x if x.startswith('count_') else finite('windowed.' ~ x) }} as {{ x }},
+        {{ x if x.startswith('count_') else finite(x) }} as {{ x }},
         {% endfor %}
         {% for hours in var('mining_windows') %}
         {% set enough = (hours * 60 // minutes + 1) // 2 %}
         {% for x in z_of_them %}
-        {{ finite(z_of('windowed.' ~ x, 'windowed.' ~ x ~ '_w' ~ hours, enough)) }}
+        {{ finite(z_of(x, x ~ '_w' ~ hours, enough)) }}
             as feat_z_{{ x }}_w{{ hours }},
         {% endfor %}
         {% for x in breakout_of %}
@@ -101,22 +93,18 @@ final as (
         {% set window = x ~ '_w' ~ hours %}
         {% set quantile = (q * 100) | round | int %}
         {{ finite(
-            'case when windowed.' ~ window ~ '_active >= ' ~ var('brk_min_pos') ~ ' then '
-            ~ safe_div('windowed.' ~ x, 'windowed.' ~ window ~ '_q' ~ quantile) ~ ' end'
+            'case when ' ~ window ~ '_active >= ' ~ var('brk_min_pos') ~ ' then '
+            ~ safe_div(x, window ~ '_q' ~ quantile) ~ ' end'
         ) }} as feat_brk_{{ window }}_q{{ quantile }},
         {% endfor %}
         {% endfor %}
         {% for x in names.buckets %}
-        {{ finite('windowed.' ~ x ~ '_w' ~ hours ~ '_rank') }}
+        {{ finite(x ~ '_w' ~ hours ~ '_rank') }}
             as feat_rank_{{ x }}_w{{ hours }}{{ ',' if not loop.last }}
         {% endfor %}
         {{- ',' if not loop.last }}
         {% endfor %}
-    from grid
-    left join windowed
-        on
-            grid.symbol = windowed.symbol
-            and grid.bar_ts = windowed.bar_ts
+    from windowed
 )
 
 select * from final

@@ -11,7 +11,9 @@ base as (
 ),
 
 factors as (
-    select * from {{ ref('int_liquidation_factors_15m') }}
+    {{ liquidation_factors(
+        bars=ref('int_liquidation_bars_15m'), minutes=var('liq_bar_minutes')
+    ) }}
 ),
 
 final as (
@@ -21,7 +23,7 @@ final as (
         factors.{{ name }}{{ ',' if not loop.last }}
         {% endfor %}
     from base
-    inner join factors
+    left join factors
         on
             base.symbol = factors.symbol
             and base.bar_ts = factors.bar_ts

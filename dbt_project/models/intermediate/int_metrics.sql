@@ -13,11 +13,9 @@
 
 with
 -- The last file of a month may end in the first bucket of the next.
-picked as (
+archived as (
     select * from {{ ref('stg_vision__metrics') }}
-    where
-        is_bucket_pick
-        and {{ in_reach_months('month') }}
+    where {{ in_reach_months('month') }}
 ),
 
 pulled as (
@@ -33,9 +31,10 @@ ranked as (
             order by
                 case when open_interest is null then 1 else 0 end nulls last,
                 create_time desc nulls last,
-                file_date desc nulls last
+                file_date desc nulls last,
+                file_row desc nulls last
         ) as bucket_rank
-    from picked
+    from archived
 ),
 
 archive as (

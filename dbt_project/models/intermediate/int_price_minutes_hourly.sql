@@ -20,7 +20,8 @@ final as (
         max(high) as high,
         min(low) as low,
         max_by(close, open_time) as close,
-        cast(count(*) as int) as n_rows
+        cast(count(*) as int) as n_rows,
+        cast(sum(case when source = 'api' then 1 else 0 end) as int) as n_from_api
     from {{ dataset }}
     group by symbol, hour_ts
     {{ 'union all' if not loop.last }}

@@ -10,21 +10,17 @@ its own.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import yaml
 
-from bench.run import dbt
+from bench.run import dbt, timed
 from bench.scale.generate import generate
 from ingest.config import PROJECT_ROOT
 
@@ -83,22 +79,6 @@ def in_polars(lake: Path) -> None:
 CANDIDATES = {"ours": ours, "polars": in_polars}
 
 
-def measure(name: str, lake: Path) -> dict[str, float]:
-    """Seconds, CPU seconds and peak memory in GB of a process; ours without the start of dbt."""
-    command = [sys.executable, "-m", "bench.hourly", "--only", name, "--lake", str(lake)]
-    started = time.monotonic()
-    process = subprocess.Popen(command, cwd=PROJECT_ROOT)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{name} failed with status {status}")
-    seconds = time.monotonic() - started
-    if name == "ours":
-        results = json.loads((lake.with_suffix(".target") / "run_results.json").read_text())
-        seconds = results["elapsed_time"]
-    cpu = usage.ru_utime + usage.ru_stime
-    return {"seconds": seconds, "cpu": cpu, "peak_gb": usage.ru_maxrss / 1e6}
-
-
 def disagreements(lake: Path) -> list[str]:
     """A line for each column in which the two differ."""
     columns = [f"g_{name}_{a['factor']}" for a in asked() for name in a["transforms"]]
@@ -150,7 +130,16 @@ def main() -> None:
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in CANDIDATES}
         for _ in range(args.rounds):
             for name in CANDIDATES:
-                runs[name].append(measure(name, lake))
+                command = [
+                    sys.executable,
+                    "-m",
+                    "bench.hourly",
+                    "--only",
+                    name,
+                    "--lake",
+                    str(lake),
+                ]
+                runs[name].append(timed(name, lake, command))
         report(runs, hours)
         print("\n".join(disagreements(lake)) or "no column differs")
     finally:

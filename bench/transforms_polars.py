@@ -45,11 +45,11 @@ def snr(x: pl.Expr, rows: int) -> pl.Expr:
 
 
 def mem(x: pl.Expr) -> pl.Expr:
-    return x.map_batches(lambda s: _decayed(s)[0], return_dtype=pl.Float64)
+    return x.map_batches(_decayed, return_dtype=pl.Float64)
 
 
 def ewm(x: pl.Expr) -> pl.Expr:
-    return x.map_batches(lambda s: _decayed(s)[0] / _decayed(s)[1], return_dtype=pl.Float64)
+    return x.map_batches(lambda s: _decayed(s, average=True), return_dtype=pl.Float64)
 
 
 def rz(x: pl.Expr, rows: int) -> pl.Expr:
@@ -63,13 +63,12 @@ def _divided(x: pl.Expr, y: pl.Expr) -> pl.Expr:
     return pl.when(y > 0).then(x / y)
 
 
-def _decayed(x: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Decayed sum, and the weight of its rows; null with too little of it."""
-    there = x.is_not_null().cast(pl.Float64).to_numpy()
-    weight = np.convolve(there, DECAY)[: len(x)]
+def _decayed(x: pl.Series, *, average: bool = False) -> pl.Series:
+    """Decayed sum, or average; null with too little weight of rows that have a value."""
+    weight = np.convolve(x.is_not_null().cast(pl.Float64).to_numpy(), DECAY)[: len(x)]
     total = np.convolve(x.fill_null(0.0).to_numpy(), DECAY)[: len(x)]
-    known = weight >= 0.75 * DECAY.sum()
-    return tuple(pl.Series(np.where(known, v, np.nan), nan_to_null=True) for v in (total, weight))  # type: ignore[return-value]
+    known = np.where(weight >= 0.75 * DECAY.sum(), total, np.nan)
+    return pl.Series(known / weight if average else known, nan_to_null=True)
 
 
 def _mad(x: pl.Series, rows: int) -> pl.Series:

@@ -43,7 +43,7 @@ final as (
         cast(count(*) as int) as n_present,
         cast(sum(case when source = 'api' then 1 else 0 end) as int) as n_from_api
     from slots
-    where dataset not like '%_1m'
+    where dataset not like '%klines_1m'
     group by dataset, symbol, date_trunc('hour', slot_ts)
 )
 

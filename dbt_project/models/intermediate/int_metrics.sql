@@ -26,14 +26,7 @@ pulled as (
 ranked as (
     select
         *,
-        row_number() over (
-            partition by symbol, bucket_ts
-            order by
-                case when open_interest is null then 1 else 0 end nulls last,
-                create_time desc nulls last,
-                file_date desc nulls last,
-                file_row desc nulls last
-        ) as bucket_rank
+        {{ metrics_rank('symbol, bucket_ts') }} as bucket_rank
     from archived
 ),
 

@@ -31,14 +31,7 @@ typed as (
 ranked as (
     select
         *,
-        row_number() over (
-            partition by symbol, month, bucket_ts
-            order by
-                case when open_interest is null then 1 else 0 end nulls last,
-                create_time desc nulls last,
-                file_date desc nulls last,
-                file_row desc nulls last
-        ) as bucket_rank
+        {{ metrics_rank('symbol, month, bucket_ts') }} as bucket_rank
     from typed
 ),
 

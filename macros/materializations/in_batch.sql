@@ -23,20 +23,34 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- For tests: the rows of a table that have not been found right before, and the hour before them. -#}
+{#-
+    For tests: the rows of a model that have not been found right before, and those of the hour before them, or of its
+    month where rows have months but no hours of their own. No row depends on what is after it, so rows before the
+    first change stand.
+-#}
 {% macro untested(relation) -%}
     {%- set ns = namespace(rows=relation) -%}
     {%- if execute and model.resource_type == 'test' -%}
         {%- for id in model.depends_on.nodes if id in graph.nodes -%}
             {%- set node = graph.nodes[id] -%}
-            {%- if node.relation_name == relation | string and node.config.materialized == 'hourly' -%}
-                {%- set ns.rows = '(select * from ' ~ relation ~ ' where ' ~ time_column_of(node)
-                    ~ " >= timestamp '" ~ untested_placeholder() ~ "')" -%}
+            {%- set since = untested_since(node) if node.relation_name == relation | string -%}
+            {%- if since -%}
+                {%- set ns.rows = '(select * from ' ~ relation ~ ' where ' ~ since ~ ')' -%}
             {%- endif -%}
         {%- endfor -%}
     {%- endif -%}
     {{ ns.rows }}
 {%- endmacro %}
+
+{% macro untested_since(node) %}
+    {%- set made = node.config.materialized -%}
+    {%- set time_column = time_column_of(node) -%}
+    {%- if made == 'monthly' or made == 'view' and 'month' in node.columns -%}
+        {{ return("month >= substr('" ~ untested_placeholder() ~ "', 1, 7)") }}
+    {%- elif made == 'hourly' or made == 'view' and time_column in node.columns -%}
+        {{ return(time_column ~ " >= timestamp '" ~ untested_placeholder() ~ "'") }}
+    {%- endif -%}
+{% endmacro %}
 
 {% macro time_column_of(node) %}
     {{ return(node.config.meta.get('time_column', 'hour_ts')) }}

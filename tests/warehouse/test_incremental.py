@@ -9,6 +9,8 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ingest.datasets import VISION
@@ -196,6 +198,7 @@ def test_what_comes_late_rebuilds_its_month_and_what_its_windows_reach(
     check_same(warehouse, full)
 
     check_a_failed_test_is_run_until_it_passes(lake, warehouse)
+    check_tests_of_sources_look_at_what_has_landed(lake, warehouse)
 
 
 def check_a_failed_test_is_run_until_it_passes(lake: Path, warehouse: Path) -> None:
@@ -207,6 +210,30 @@ def check_a_failed_test_is_run_until_it_passes(lake: Path, warehouse: Path) -> N
     assert try_dbt(lake, warehouse, "build", *test).returncode == 0
     assert try_dbt(lake, warehouse, "test", *test).returncode != 0
     assert try_dbt(lake, warehouse, "build", *test).returncode != 0
+
+
+def check_tests_of_sources_look_at_what_has_landed(lake: Path, warehouse: Path) -> None:
+    """A month that has not changed is not read again, one that has is."""
+    test = ("--select", "primary_key_stg_vision__klines_1h_symbol__open_time")
+
+    def path_of(month: str) -> Path:
+        return lake / f"vision/klines_1h/symbol=BTCUSDT/month={month}/data.parquet"
+
+    def land_march(rows: pa.Table) -> None:
+        log = LandingLog(lake / "_log", "vision")
+        land_partition(Lake(lake), log, "klines_1h", "BTCUSDT", "2024-03", rows)
+        log.close()
+
+    january, march = (pq.ParquetFile(path_of(month)).read() for month in ("2024-01", "2024-03"))
+    pq.write_table(pa.concat_tables([january, january[:1]]), path_of("2024-01"))  # not landed
+    land_march(march[1:])
+    assert try_dbt(lake, warehouse, "build", *test).returncode == 0
+    assert try_dbt(lake, warehouse, "test", *test).returncode != 0
+    pq.write_table(january, path_of("2024-01"))
+    land_march(pa.concat_tables([march, march[:1]]))
+    assert try_dbt(lake, warehouse, "build", *test).returncode != 0
+    land_march(march)
+    assert try_dbt(lake, warehouse, "build", *test).returncode == 0
 
 
 @pytest.mark.deep

@@ -209,25 +209,31 @@ pieces as (
     select * from file_days
 ),
 
+-- Nothing is missing between two slots that follow each other.
+gaps as (
+    select * from pieces
+    where piece_start < piece_end
+),
+
 -- What the archive has not given is absent upstream where the API has answered without it.
 answers as (
     select
-        pieces.*,
+        gaps.*,
         case
             when answered_spans.symbol is not null
-                then greatest(pieces.piece_start, answered_spans.span_start)
+                then greatest(gaps.piece_start, answered_spans.span_start)
         end as answer_start,
         case
             when answered_spans.symbol is not null
-                then least(pieces.piece_end, answered_spans.span_end)
+                then least(gaps.piece_end, answered_spans.span_end)
         end as answer_end
-    from pieces
+    from gaps
     left join answered_spans
         on
-            pieces.dataset = answered_spans.dataset
-            and pieces.symbol = answered_spans.symbol
-            and pieces.piece_start < answered_spans.span_end
-            and pieces.piece_end > answered_spans.span_start
+            gaps.dataset = answered_spans.dataset
+            and gaps.symbol = answered_spans.symbol
+            and gaps.piece_start < answered_spans.span_end
+            and gaps.piece_end > answered_spans.span_start
 ),
 
 followed_answers as (

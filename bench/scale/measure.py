@@ -144,12 +144,14 @@ class Warehouse:
         for name in ("target", "published", "warehouse.duckdb.tmp"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def build(self, name: str, select: Sequence[str]) -> Build:
+    def build(self, name: str, select: Sequence[str], *, unit_tests: bool) -> Build:
         """Run ``dbt build``; raises SystemExit if dbt did not get as far as its models."""
         target, log = self.folder / "target", self.folder / f"{name.replace(' ', '_')}.log"
         (target / "run_results.json").unlink(missing_ok=True)
         command = [_program("dbt"), "build", "--no-use-colors"]
         command += ["--target-path", target, "--log-path", target]
+        if not unit_tests:
+            command += ["--exclude-resource-type", "unit_test"]
         if select:  # and the tests that need nothing else
             command += ["--indirect-selection", "cautious", "--select", *select]
         done = run(command, self.environment, self.folder / "warehouse.duckdb.tmp", log)

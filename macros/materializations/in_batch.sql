@@ -5,6 +5,15 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#- The same of a table that has hours but no months. -#}
+{% macro in_batch_hours(time_column) -%}
+    {%- if model.resource_type == 'unit_test' -%} true
+    {%- else -%}
+        {{ time_column }} >= cast('{{ batch_placeholder() }}-01' as timestamp)
+        and {{ time_column }} < cast('{{ batch_placeholder() }}-01' as timestamp) + interval '1' month
+    {%- endif -%}
+{%- endmacro %}
+
 {#- For `hourly`: the rows of the hours that are being built, and of `meta.hours_before` before them. -#}
 {% macro in_reach(time_column) -%}
     {%- if model.resource_type == 'unit_test' -%} true

@@ -18,7 +18,7 @@
         {{ take_back(name, stale) }}
         {{ drop_relation_if_exists(existing) }}
         {%- call statement('create') -%}
-            {{ create_months(target, batch_of_month('') ~ ' where false') }}
+            {{ create_months(target, batch_of_month('0001-01') ~ ' where false') }}
         {%- endcall -%}
         {%- do adapter.commit() -%}
     {%- elif stale -%}

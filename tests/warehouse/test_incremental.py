@@ -43,7 +43,7 @@ CARRIED = {
     "int_grid_hours",
     "int_hourly_spine",
     "int_magnet_hourly",
-    "int_partial_day_slots",
+    "int_slot_gaps",
     "int_supertrend_hourly",
 }
 OF_METRICS = {"int_metrics", "int_metrics_hourly"}
@@ -57,10 +57,10 @@ QUERIES = {  # a list is compared as a text
 KEYS = {  # where they are not symbol and hour
     "int_grid_hours": ("dataset", "symbol", "hour_ts"),
     "int_metrics": ("symbol", "bucket_ts"),
-    "int_partial_day_slots": ("dataset", "symbol", "slot_ts"),
     "int_price_minutes_hourly": ("dataset", "symbol", "hour_ts"),
     "int_quote_volume_15m": ("symbol", "bar_ts"),
     "liquidation_factors_15m": ("symbol", "bar_ts"),
+    "int_slot_gaps": ("dataset", "symbol", "gap_start"),
     "int_trade_sizes_daily": ("symbol", "day", "bin"),
     "int_size_thresholds": ("symbol", "listing_segment", "day"),
     "int_tick_defects_in_hours": ("symbol", "reason", "defect_start", "defect_end"),

@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with
 archive as (
     select * from {{ ref('stg_vision__funding_rate') }}

@@ -5,8 +5,8 @@ days as (
     select * from {{ ref('int_coverage_days') }}
 ),
 
-slots as (
-    select * from {{ ref('int_partial_day_slots') }}
+slot_gaps as (
+    select * from {{ ref('int_slot_gaps') }}
 ),
 
 listings as (
@@ -35,61 +35,22 @@ empty_days as (
         and n_present = 0
 ),
 
-partial_days as (
-    select * from days
-    where
-        slot_minutes is not null
-        and n_present > 0
-        and n_present < n_slots
-),
-
-partial_slots as (
+-- The last day ends with the horizon, whatever has come after it.
+between_slots as (
     select
-        partial_days.dataset,
-        partial_days.symbol,
-        partial_days.slot_minutes,
-        partial_days.reason,
-        partial_days.day_start,
-        partial_days.day_end,
-        slots.slot_ts,
-        lag(slots.slot_ts) over (
-            partition by partial_days.dataset, partial_days.symbol, partial_days.day
-            order by slots.slot_ts nulls last
-        ) as previous_slot_ts,
-        lead(slots.slot_ts) over (
-            partition by partial_days.dataset, partial_days.symbol, partial_days.day
-            order by slots.slot_ts nulls last
-        ) as next_slot_ts
-    from partial_days
-    inner join slots
+        days.dataset,
+        days.symbol,
+        days.slot_minutes,
+        days.reason,
+        slot_gaps.gap_start as piece_start,
+        least(slot_gaps.gap_end, days.day_end) as piece_end
+    from days
+    inner join slot_gaps
         on
-            partial_days.dataset = slots.dataset
-            and partial_days.symbol = slots.symbol
-            and partial_days.day = cast(slots.slot_ts as date)
-            and partial_days.day_end > slots.slot_ts
-),
-
-around_slots as (
-    select
-        dataset,
-        symbol,
-        slot_minutes,
-        reason,
-        coalesce(
-            previous_slot_ts + slot_minutes * interval '1' minute, day_start
-        ) as piece_start,
-        slot_ts as piece_end
-    from partial_slots
-    union all
-    select
-        dataset,
-        symbol,
-        slot_minutes,
-        reason,
-        slot_ts + slot_minutes * interval '1' minute as piece_start,
-        day_end as piece_end
-    from partial_slots
-    where next_slot_ts is null
+            days.dataset = slot_gaps.dataset
+            and days.symbol = slot_gaps.symbol
+            and days.day = slot_gaps.day
+    where days.n_present > 0
 ),
 
 -- Two settlements that lie further apart than either one's interval enclose missing ones. Where
@@ -200,7 +161,7 @@ file_days as (
 pieces as (
     select * from empty_days
     union all
-    select * from around_slots
+    select * from between_slots
     union all
     select * from between_settlements
     union all
@@ -209,7 +170,7 @@ pieces as (
     select * from file_days
 ),
 
--- Nothing is missing between two slots that follow each other.
+-- A day that the horizon cuts short may have nothing to miss.
 gaps as (
     select * from pieces
     where piece_start < piece_end

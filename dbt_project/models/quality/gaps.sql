@@ -23,6 +23,28 @@ datasets as (
     select * from {{ ref('datasets') }}
 ),
 
+-- One row for hours that follow each other: there may be millions without a feed.
+unrecorded_hours as (
+    select
+        symbol,
+        hour_ts,
+        hour_ts - row_number() over (
+            partition by symbol order by hour_ts nulls last
+        ) * interval '1' hour as run
+    from liquidation_hours
+    where not ok
+),
+
+unrecorded as (
+    select
+        symbol,
+        min(hour_ts) as first_hour_ts,
+        max(hour_ts) as last_hour_ts,
+        count(*) as n_hours
+    from unrecorded_hours
+    group by symbol, run
+),
+
 pieces as (
     select
         dataset,
@@ -46,11 +68,10 @@ pieces as (
         'liquidations' as dataset,
         symbol,
         'feed_not_recorded' as reason,
-        hour_ts as piece_start,
-        hour_ts + interval '1' hour as piece_end,
-        1 as n_slots
-    from liquidation_hours
-    where not ok
+        first_hour_ts as piece_start,
+        last_hour_ts + interval '1' hour as piece_end,
+        n_hours as n_slots
+    from unrecorded
 ),
 
 adjoining as (

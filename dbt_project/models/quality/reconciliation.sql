@@ -1,3 +1,5 @@
+{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 0, 'time_column': 'ts'}) }}
+
 {%- set tolerance = '1e-9' -%}
 {%- set traded_fields = [
     'open',
@@ -41,28 +43,38 @@
 with
 traded_minutes as (
     select * from {{ ref('int_klines_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 traded_hours as (
     select * from {{ ref('int_klines_1h') }}
+    where
+        {{ in_reach_months('month') }}
+        and {{ in_reach('hour_ts') }}
 ),
 
 tick_pairs as (
     select * from {{ ref('int_tick_pairs') }}
-    where is_different
+    where
+        is_different
+        and {{ in_reach('ts') }}
 ),
 
 api_pairs as (
     select * from {{ ref('int_api_pairs') }}
-    where is_different
+    where
+        is_different
+        and {{ in_reach('ts') }}
 ),
 
 revisions as (
     select * from {{ ref('int_archive_revisions') }}
+    where {{ in_reach('period_start') }}
 ),
 
 price_minutes as (
     select * from {{ ref('int_price_minutes_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 {% for dataset in price_datasets %}
@@ -73,6 +85,9 @@ price_minutes as (
 
 {{ dataset }}_hours as (
     select * from {{ ref('int_' ~ dataset ~ '_1h') }}
+    where
+        {{ in_reach_months('month') }}
+        and {{ in_reach('hour_ts') }}
 ),
 
 {% endfor %}

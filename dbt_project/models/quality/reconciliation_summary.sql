@@ -1,24 +1,33 @@
+{{ config(materialized='monthly', partition_by='month') }}
+
 with
 differences as (
     select * from {{ ref('reconciliation') }}
-    where check_name = 'minutes_against_hours'
+    where
+        check_name = 'minutes_against_hours'
+        and {{ in_batch_hours('ts') }}
 ),
 
 tick_pairs as (
     select * from {{ ref('int_tick_pairs') }}
+    where {{ in_batch_hours('ts') }}
 ),
 
 api_pairs as (
     select * from {{ ref('int_api_pairs') }}
+    where {{ in_batch_hours('ts') }}
 ),
 
 other_differences as (
     select * from {{ ref('reconciliation') }}
-    where check_name not in ('minutes_against_hours', 'archive_revision')
+    where
+        check_name not in ('minutes_against_hours', 'archive_revision')
+        and {{ in_batch_hours('ts') }}
 ),
 
 grid_hours as (
     select * from {{ ref('int_grid_hours') }}
+    where {{ in_batch_hours('hour_ts') }}
 ),
 
 minute_hours as (
@@ -43,7 +52,6 @@ compared as (
     select
         minute_hours.family,
         minute_hours.symbol,
-        substr(cast(cast(minute_hours.hour_ts as date) as string), 1, 7) as month,
         count(*) as n_hours_compared
     from minute_hours
     inner join archive_hours
@@ -51,27 +59,20 @@ compared as (
             minute_hours.family = archive_hours.family
             and minute_hours.symbol = archive_hours.symbol
             and minute_hours.hour_ts = archive_hours.hour_ts
-    group by
-        minute_hours.family,
-        minute_hours.symbol,
-        substr(cast(cast(minute_hours.hour_ts as date) as string), 1, 7)
+    group by minute_hours.family, minute_hours.symbol
 ),
 
 differing as (
     select
         replace(dataset_a, '_1m', '') as family,
         symbol,
-        substr(cast(cast(ts as date) as string), 1, 7) as month,
         count(distinct case when cause not in ('only_in_a', 'only_in_b') then ts end)
             as n_hours_different,
         count(distinct case when cause = 'only_in_a' then ts end) as n_hours_only_in_a,
         count(distinct case when cause = 'only_in_b' then ts end) as n_hours_only_in_b,
         max(relative_difference) as max_relative_difference
     from differences
-    group by
-        replace(dataset_a, '_1m', ''),
-        symbol,
-        substr(cast(cast(ts as date) as string), 1, 7)
+    group by replace(dataset_a, '_1m', ''), symbol
 ),
 
 bar_months as (
@@ -79,7 +80,6 @@ bar_months as (
         'minutes_against_hours' as check_name,
         coalesce(compared.family, differing.family) as dataset,
         coalesce(compared.symbol, differing.symbol) as symbol,
-        coalesce(compared.month, differing.month) as month,
         coalesce(compared.n_hours_compared, 0) as n_hours_compared,
         coalesce(differing.n_hours_different, 0) as n_hours_different,
         coalesce(differing.n_hours_only_in_a, 0) as n_hours_only_in_a,
@@ -90,7 +90,6 @@ bar_months as (
         on
             compared.family = differing.family
             and compared.symbol = differing.symbol
-            and compared.month = differing.month
 ),
 
 -- Hours that both sources have, silent ones included.
@@ -99,7 +98,6 @@ tick_hours as (
         check_name,
         dataset_a,
         symbol,
-        substr(cast(cast(ts as date) as string), 1, 7) as month,
         sum(
             case when coalesce(cause, '') in ('only_in_a', 'only_in_b') then 0 else 1 end
         ) as n_hours_compared,
@@ -111,7 +109,7 @@ tick_hours as (
         sum(case when cause = 'only_in_a' then 1 else 0 end) as n_hours_only_in_a,
         sum(case when cause = 'only_in_b' then 1 else 0 end) as n_hours_only_in_b
     from tick_pairs
-    group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
+    group by check_name, dataset_a, symbol
 ),
 
 largest_differences as (
@@ -119,10 +117,9 @@ largest_differences as (
         check_name,
         dataset_a,
         symbol,
-        substr(cast(cast(ts as date) as string), 1, 7) as month,
         max(relative_difference) as max_relative_difference
     from other_differences
-    group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
+    group by check_name, dataset_a, symbol
 ),
 
 tick_months as (
@@ -130,7 +127,6 @@ tick_months as (
         tick_hours.check_name,
         tick_hours.dataset_a as dataset,
         tick_hours.symbol,
-        tick_hours.month,
         tick_hours.n_hours_compared,
         tick_hours.n_hours_different,
         tick_hours.n_hours_only_in_a,
@@ -142,7 +138,6 @@ tick_months as (
             tick_hours.check_name = largest_differences.check_name
             and tick_hours.dataset_a = largest_differences.dataset_a
             and tick_hours.symbol = largest_differences.symbol
-            and tick_hours.month = largest_differences.month
 ),
 
 -- Five-minute moments are compared one by one and counted by the hour.
@@ -151,12 +146,11 @@ api_hours as (
         check_name,
         dataset_a,
         symbol,
-        substr(cast(cast(ts as date) as string), 1, 7) as month,
         count(distinct date_trunc('hour', ts)) as n_hours_compared,
         count(distinct case when is_different then date_trunc('hour', ts) end)
             as n_hours_different
     from api_pairs
-    group by check_name, dataset_a, symbol, substr(cast(cast(ts as date) as string), 1, 7)
+    group by check_name, dataset_a, symbol
 ),
 
 api_months as (
@@ -164,7 +158,6 @@ api_months as (
         api_hours.check_name,
         api_hours.dataset_a as dataset,
         api_hours.symbol,
-        api_hours.month,
         api_hours.n_hours_compared,
         api_hours.n_hours_different,
         0 as n_hours_only_in_a,
@@ -176,7 +169,6 @@ api_months as (
             api_hours.check_name = largest_differences.check_name
             and api_hours.dataset_a = largest_differences.dataset_a
             and api_hours.symbol = largest_differences.symbol
-            and api_hours.month = largest_differences.month
 ),
 
 united as (
@@ -192,7 +184,6 @@ final as (
         cast(check_name as string) as check_name,
         cast(dataset as string) as dataset,
         cast(symbol as string) as symbol,
-        cast(month as string) as month,
         cast(n_hours_compared as bigint) as n_hours_compared,
         cast(n_hours_compared - n_hours_different as bigint) as n_hours_equal,
         cast(n_hours_different as bigint) as n_hours_different,

@@ -1,3 +1,5 @@
+{{ config(materialized='whole') }}
+
 with
 attempts as (
     select * from {{ ref('stg_lake__landing_log') }}

@@ -1,3 +1,5 @@
+{{ config(materialized='whole') }}
+
 with
 source as (
     select * from {{ source('lake', 'landing_log') }}

@@ -43,7 +43,7 @@ _OUT = "publication"  # name of the new file in SQL
 _TIMES = ("hour_ts", "bar_ts")  # of hourly and finer tables
 _OF_BUILDS = ("build_starts", "build_states", "landings")  # what builds go by
 _READ_BY_PEOPLE = ("int_liquidations",)  # besides marts, quality tables and seeds
-_CELLS_AT_ONCE = 100_000_000  # values to be sorted in memory, about 1 GB
+_CELLS_AT_ONCE = 250_000_000  # values to be sorted in memory, about 2 GB
 
 
 @dataclass(frozen=True)
@@ -298,18 +298,20 @@ class _Writer:
 
     def _export(self, table: Table, part: _Part) -> str:
         """Write one Parquet file; returns its path in the version."""
+        # Each from where its rows lie together: the copy is sorted by symbol, the source by months.
         if self.partition_by == "symbol":
             folder, where = f"symbol={encode_symbol(part.value)}", f"symbol = {literal(part.value)}"
+            source = f"{_OUT}.main.{quoted(table.name)}"
         else:
             first, after = month_bounds(part.value)
-            folder = f"month={part.value}"
+            folder, source = f"month={part.value}", self._from(table)
             where = f"{table.time} >= timestamp '{first}' and {table.time} < timestamp '{after}'"
         path = Path("parquet") / table.name / folder / "data.parquet"
         (self.folder / path).parent.mkdir(parents=True)
         self.connection.execute(
             f"""
             copy (
-                select * from {_OUT}.main.{quoted(table.name)} where {where}
+                select * from {source} where {where}
                 order by {", ".join(table.keys)}
             ) to {literal(str(self.folder / path))} (format parquet, compression zstd)
             """  # noqa: S608

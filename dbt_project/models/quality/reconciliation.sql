@@ -1,4 +1,7 @@
-{{ config(materialized='hourly', partition_by='month', meta={'hours_before': 0, 'time_column': 'ts'}) }}
+{{ config(materialized='hourly', partition_by='month', meta={
+    'hours_before': 0,
+    'time_column': 'ts',
+}) }}
 
 {%- set tolerance = '1e-9' -%}
 {%- set traded_fields = [

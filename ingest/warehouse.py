@@ -22,7 +22,7 @@ _LOCKED = re.compile(
 
 def memory_limit() -> str:
     """How much DuckDB may take: ``PERP_MEMORY_LIMIT``, as for dbt."""
-    return os.environ.get("PERP_MEMORY_LIMIT", "6GB")
+    return os.environ.get("PERP_MEMORY_LIMIT", "4GB")
 
 
 @contextmanager

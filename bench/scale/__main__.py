@@ -1,6 +1,6 @@
 """Build the warehouse at several sizes and say what it costs.
 
-    python -m bench.scale --sizes 10x12,30x24,92x62 --memory-limit 6GB --folder DIR --json FILE
+    python -m bench.scale --sizes 10x12,30x24,92x62 --memory-limit 4GB --folder DIR --json FILE
 
 A size is symbols x months. Each gets a lake (``bench/scale/generate.py``), is built from nothing,
 once more with nothing new and once more after one more day, is published and asked. Sizes that are
@@ -196,7 +196,7 @@ def main() -> None:
     """Measure all sizes; exits with 1 if a node of a build failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=sizes_of, default="10x12", help="symbols x months, ...")
-    parser.add_argument("--memory-limit", default="6GB", help="of DuckDB")
+    parser.add_argument("--memory-limit", default="4GB", help="of DuckDB")
     parser.add_argument("--folder", type=Path, required=True, help="where lakes and warehouses go")
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
     parser.add_argument("--days", type=int, default=20, help="of the last month, before one more")

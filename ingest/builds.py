@@ -77,7 +77,7 @@ def publishable(connection: duckdb.DuckDBPyConnection, warehouse: str) -> Build:
 
 def _builds(connection: duckdb.DuckDBPyConnection, warehouse: str) -> list[Build]:
     """All builds on record, oldest first."""
-    if not _has(connection, warehouse, "build_log"):
+    if not has_table(connection, warehouse, "build_log"):
         return []
     columns = ", ".join(f.name for f in fields(Build))
     rows = connection.execute(
@@ -88,7 +88,7 @@ def _builds(connection: duckdb.DuckDBPyConnection, warehouse: str) -> list[Build
 
 def _begun_since(connection: duckdb.DuckDBPyConnection, warehouse: str, last: Build) -> str | None:
     """A run that began after a build, changes tables and has no row in the log."""
-    if not _has(connection, warehouse, "build_starts"):
+    if not has_table(connection, warehouse, "build_starts"):
         return None
     row = connection.execute(
         f"""
@@ -105,7 +105,8 @@ def _begun_since(connection: duckdb.DuckDBPyConnection, warehouse: str, last: Bu
     return f"dbt {row[0]} of {row[1]:%Y-%m-%d %H:%M:%S} UTC" if row else None
 
 
-def _has(connection: duckdb.DuckDBPyConnection, warehouse: str, table: str) -> bool:
+def has_table(connection: duckdb.DuckDBPyConnection, warehouse: str, table: str) -> bool:
+    """Whether an attached warehouse has a table of that name."""
     found = connection.execute(
         "select 1 from duckdb_tables() "
         "where database_name = ? and schema_name = 'main' and table_name = ?",

@@ -4,6 +4,9 @@
 ``{published}/current`` is a symbolic link to the newest. A version is written under a temporary
 name, read back, synced and renamed; then the link is replaced. So whatever happens, and whenever,
 the link leads to a whole version, and a reader sees the old one or the new one.
+
+Months that have not been built since the version before are taken from it: its Parquet files by
+hard link, its DuckDB file by a copy in which the other months are replaced.
 """
 
 from __future__ import annotations
@@ -30,9 +33,10 @@ import duckdb
 from ingest.builds import Build, publishable
 from ingest.config import PROJECT_ROOT, Config
 from ingest.errors import PerpError, UsageError
-from ingest.names import encode_symbol, month_bounds
+from ingest.names import encode_symbol
 from ingest.progress import Progress, duration, size
 from ingest.store import fsync_folder
+from ingest.tables import TIMELESS, TIMES, Table, published_tables, rows_of_months
 from ingest.warehouse import attach, interruptible, literal, memory_limit, quoted
 
 PartitionBy = Literal["symbol", "month"]
@@ -40,46 +44,8 @@ PartitionBy = Literal["symbol", "month"]
 FILE = "warehouse.duckdb"
 _VERSION = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}")
 _OUT = "publication"  # name of the new file in SQL
-_TIMES = ("hour_ts", "bar_ts")  # of hourly and finer tables
-_OF_BUILDS = ("build_starts", "build_states", "landings")  # what builds go by
-_READ_BY_PEOPLE = ("int_liquidations",)  # besides marts, quality tables and seeds
 _CELLS_AT_ONCE = 250_000_000  # values to be sorted in memory, about 2 GB
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the warehouse; ``columns`` are (name, type, comment)."""
-
-    name: str
-    comment: str | None
-    columns: tuple[tuple[str, str, str | None], ...]
-    rows: int
-
-    @property
-    def names(self) -> list[str]:
-        """Names of its columns."""
-        return [name for name, _, _ in self.columns]
-
-    @property
-    def time(self) -> str | None:
-        """The first column that says when."""
-        of_type = [n for n, kind, _ in self.columns if kind in ("TIMESTAMP", "DATE")]
-        return next((n for n in (*_TIMES, *of_type, "month") if n in self.names), None)
-
-    @property
-    def keys(self) -> list[str]:
-        """Columns to sort by."""
-        return [n for n in ("symbol", self.time) if n in self.names and n]
-
-    @property
-    def is_series(self) -> bool:
-        """True for rows of a symbol and hour, or quarter of an hour: these become Parquet."""
-        return "symbol" in self.names and self.time in _TIMES
-
-    @property
-    def cells(self) -> int:
-        """How many values it holds."""
-        return self.rows * len(self.columns)
+_MONTHS_BEHIND = 12  # replaced since a table was last sorted as a whole
 
 
 @dataclass(frozen=True)
@@ -137,8 +103,8 @@ def publish(config: Config, *, keep: int = 3, partition_by: PartitionBy = "month
                 manifest = current_manifest(root)
                 is_new = not manifest or not _is_of(manifest, build, partition_by)
                 if is_new:
-                    _check_space(root, manifest)
-                    writer = _Writer(connection, source, config, build, partition_by)
+                    before = _Before(root / "current", manifest) if manifest else None
+                    writer = _Writer(connection, source, config, build, partition_by, before)
                     manifest = writer.write(versions)
                     _point(root, manifest["version"])
             assert manifest  # noqa: S101 (for mypy: the old one or the new one)
@@ -170,6 +136,67 @@ def _is_of(manifest: dict[str, Any], build: Build, partition_by: PartitionBy) ->
     return published == (build.invocation_id, partition_by)
 
 
+@dataclass(frozen=True)
+class _Before:
+    """The version that is published, and what of it the next one can take over."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    def states(self, table: Table) -> dict[str, str]:
+        """States of a table's months then; none if it is not to be taken over."""
+        then = self.manifest["tables"].get(table.name, {})
+        alike = self.manifest["duckdb_version"] == duckdb.__version__
+        found: dict[str, str] = then.get("states", {}) if alike else {}
+        return found if then.get("columns") == table.types else {}
+
+    def behind(self, table: Table) -> set[str]:
+        """Months whose rows stand behind the sorted ones of its DuckDB file."""
+        return set(self.manifest["tables"][table.name]["behind"])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A Parquet file: its month or symbol, its rows, and whether it is that of the version before.
+
+    ``path`` is relative to the version.
+    """
+
+    path: Path
+    value: str
+    rows: int
+    stands: bool
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is written of a table.
+
+    ``replaced``: months whose rows take the place of others in the DuckDB file of the version
+    before; None if the table is written as a whole. ``behind``: months whose rows stand behind
+    the sorted ones.
+    """
+
+    table: Table
+    replaced: list[str] | None
+    behind: list[str]
+    parts: list[_Part]
+
+    @property
+    def rows(self) -> int:
+        """How many go into the DuckDB file."""
+        if self.replaced is None:
+            return self.table.rows
+        return sum(self.table.months.get(month, 0) for month in self.replaced)
+
+    @property
+    def where(self) -> str:
+        """Which of the table's rows these are."""
+        if self.replaced is None:
+            return "true"
+        return " or ".join(self.table.within(month) for month in self.replaced) or "false"
+
+
 class _Writer:
     """Writes one version."""
 
@@ -180,9 +207,10 @@ class _Writer:
         config: Config,
         build: Build,
         partition_by: PartitionBy,
+        before: _Before | None,
     ) -> None:
         self.connection, self.source, self.config = connection, source, config
-        self.build, self.partition_by = build, partition_by
+        self.build, self.partition_by, self.before = build, partition_by, before
         self.created = datetime.now(UTC)
         moment = f"{self.created:%Y%m%dT%H%M%S%f}"[:-3]
         self.version = f"{moment}Z-{build.invocation_id[:8]}"
@@ -206,32 +234,36 @@ class _Writer:
         spill = self.folder / "spill"
         self.connection.execute("set enable_progress_bar = false")  # it would write to stdout
         self.connection.execute(f"set temp_directory = {literal(str(spill))}")
-        tables = _tables(self.connection, self.source)
-        chunks = {t.name: self._chunks(t) for t in tables}
-        parts = {t.name: self._parts(t) for t in tables if t.is_series}
-        count = sum(len(x) for x in (*chunks.values(), *parts.values()))
-        weight = sum(t.cells * (2 if t.is_series else 1) for t in tables)
-        rows_of: dict[str, int] = {}
+        plans = self._plans()
+        known = {f["path"]: f for f in self.before.manifest["files"]} if self.before else {}
+        parts = [part for plan in plans for part in plan.parts]
+        stand = {part.path.as_posix() for part in parts if part.stands}
+        _check_space(
+            self.config.published, sum(f["bytes"] for f in known.values() if f["path"] not in stand)
+        )
+        chunks = {plan.table.name: self._chunks(plan) for plan in plans}
+        count = len(parts) + sum(map(len, chunks.values()))
+        weight = sum(
+            len(plan.table.columns) * (plan.rows + sum(p.rows for p in plan.parts if not p.stands))
+            for plan in plans
+        )
         with Progress("publish", count, "parts", weight) as progress:
-            self.connection.execute(f"attach {literal(str(self.folder / FILE))} as {_OUT}")
-            for table in tables:
-                self._copy(table, chunks[table.name], progress)
-            for table in tables:
-                for part in parts.get(table.name, []):
-                    rows_of[self._export(table, part)] = part.rows
-                    progress.add_weight(table.cells // len(parts[table.name]))
-                    progress.finish_one()
-            spans = {t.name: self._span(t) for t in tables}
+            self._begin(plans, progress)
+            for plan in plans:
+                self._copy(plan, chunks[plan.table.name], progress)
+            for plan in plans:
+                for part in plan.parts:
+                    self._export(plan.table, part, progress)
+            spans = {plan.table.name: self._span(plan.table) for plan in plans}
             self.connection.execute(f"detach {_OUT}")
             shutil.rmtree(spill, ignore_errors=True)
-            _audit(self.folder / FILE, tables)
+            _audit(self.folder / FILE, plans)
             progress.note("publish: checksums")
-            files = [
-                _settle(self.folder, path, rows_of, progress)
-                for path in sorted(self.folder.rglob("*"))
-                if path.is_file()
-            ]
-        manifest = self._manifest(tables, spans, files)
+            files = [_settle(self.folder, Path(FILE), None, progress)]
+            for part in parts:
+                stood = known[part.path.as_posix()] if part.stands else None
+                files.append(stood or _settle(self.folder, part.path, part.rows, progress))
+        manifest = self._manifest(plans, spans, files)
         path = self.folder / "manifest.json"
         path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         _sync(path)
@@ -239,39 +271,113 @@ class _Writer:
             fsync_folder(folder)
         return manifest
 
-    # ----------------------------------------------------------------------------- the DuckDB file
-    def _chunks(self, table: Table) -> Sequence[tuple[str, str] | None]:
-        """Ranges of symbols that are sorted and written at once; None is all of a small table."""
-        if table.cells <= _CELLS_AT_ONCE or "symbol" not in table.names:
-            return [None]
-        counts = self.connection.execute(
-            f"select symbol, count(*) from {self._from(table)} group by symbol order by symbol"  # noqa: S608
-        ).fetchall()
-        return list(_ranges(counts, _CELLS_AT_ONCE // len(table.columns)))
+    # --------------------------------------------------------------------------------- the plan
+    def _plans(self) -> list[_Plan]:
+        tables = published_tables(self.connection, self.source)
+        replaced = {t.name: self._replaced(t) for t in tables}
+        anew = sum(t.cells for t in tables if replaced[t.name] is None)
+        if 2 * anew > sum(t.cells for t in tables):
+            replaced = dict.fromkeys(replaced)  # hardly worth a copy of the file
+        return [
+            _Plan(t, replaced[t.name], self._behind(t, replaced[t.name]), self._parts(t))
+            for t in tables
+        ]
 
-    def _copy(
-        self, table: Table, chunks: Sequence[tuple[str, str] | None], progress: Progress
-    ) -> None:
-        """Write a table, sorted, with its comments."""
+    def _standing(self, table: Table) -> set[str]:
+        """Months that have not been built since the version before."""
+        then = self.before.states(table) if self.before else {}
+        return {month for month, _ in table.states.items() & then.items()}
+
+    def _replaced(self, table: Table) -> list[str] | None:
+        standing = self._standing(table)
+        if not self.before or not standing:
+            return None
+        new = sorted((table.states.keys() | self.before.states(table)) - standing)
+        if not new:
+            return []
+        if not table.is_series or TIMELESS in new:
+            return None
+        few = 2 * sum(table.months.get(month, 0) for month in new) <= table.rows
+        return new if few and len(self._behind(table, new)) <= _MONTHS_BEHIND else None
+
+    def _behind(self, table: Table, replaced: list[str] | None) -> list[str]:
+        if replaced is None or not self.before:
+            return []
+        return sorted(self.before.behind(table) | set(replaced))
+
+    # ----------------------------------------------------------------------------- the DuckDB file
+    def _begin(self, plans: Sequence[_Plan], progress: Progress) -> None:
+        """Open the file: a new one, or a copy of the version before without what has gone."""
+        path = self.folder / FILE
+        kept = {plan.table.name for plan in plans if plan.replaced is not None}
+        if self.before and kept:
+            progress.note(
+                f"publish: months that stand are taken from {self.before.manifest['version']}"
+            )
+            shutil.copyfile(self.before.folder / FILE, path)
+        self.connection.execute(f"attach {literal(str(path))} as {_OUT}")
+        if kept:
+            there = self.connection.execute(
+                "select table_name from duckdb_tables() where database_name = ?", [_OUT]
+            ).fetchall()
+            for name in {name for (name,) in there} - kept:
+                self.connection.execute(f"drop table {_OUT}.main.{quoted(name)}")
+
+    def _chunks(self, plan: _Plan) -> list[str]:
+        """Conditions for the rows that are sorted and written at once."""
+        table = plan.table
+        if plan.replaced == []:
+            return []
+        if plan.rows * len(table.columns) <= _CELLS_AT_ONCE or "symbol" not in table.names:
+            return [plan.where]
+        counts = self.connection.execute(
+            f"select symbol, count(*) from {self._from(table)} where {plan.where} "  # noqa: S608
+            "group by symbol order by symbol"
+        ).fetchall()
+        return [
+            f"symbol between {literal(first)} and {literal(last)} and ({plan.where})"
+            for first, last in _ranges(counts, _CELLS_AT_ONCE // len(table.columns))
+        ]
+
+    def _copy(self, plan: _Plan, chunks: Sequence[str], progress: Progress) -> None:
+        """Write a table or its new months, sorted, with its comments."""
+        table = plan.table
         target = f"{_OUT}.main.{quoted(table.name)}"
         source = self._from(table)
         order = f"order by {', '.join(map(quoted, table.keys))}" if table.keys else ""
-        self.connection.execute(f"create table {target} as from {source} limit 0")
-        for chunk in chunks:
-            where = "where symbol between ? and ?" if chunk else ""
+        if plan.replaced is None:
+            self.connection.execute(f"create table {target} as from {source} limit 0")
+        elif plan.replaced:
+            self.connection.execute(f"delete from {target} where {plan.where}")  # noqa: S608
+        for where in chunks:
             self.connection.execute(
-                f"insert into {target} select * from {source} {where} {order}",  # noqa: S608
-                chunk or [],
+                f"insert into {target} select * from {source} where {where} {order}"  # noqa: S608
             )
-            progress.add_weight(table.cells // len(chunks))
+            progress.add_weight(plan.rows * len(table.columns) // len(chunks))
             progress.finish_one()
-        progress.add_rows(table.rows)
-        if table.comment:
-            self.connection.execute(f"comment on table {target} is {literal(table.comment)}")
+        progress.add_rows(plan.rows)
+        self._comment(table)
+
+    def _comment(self, table: Table) -> None:
+        target = f"{_OUT}.main.{quoted(table.name)}"
+        there = dict(
+            self.connection.execute(
+                """
+                select column_name, comment from duckdb_columns()
+                where database_name = $1 and table_name = $2
+                union all
+                select null, comment from duckdb_tables()
+                where database_name = $1 and table_name = $2
+                """,
+                [_OUT, table.name],
+            ).fetchall()
+        )
+        if table.comment != there[None]:
+            self.connection.execute(f"comment on table {target} is {_text(table.comment)}")
         for name, _, comment in table.columns:
-            if comment:
+            if comment != there[name]:
                 self.connection.execute(
-                    f"comment on column {target}.{quoted(name)} is {literal(comment)}"
+                    f"comment on column {target}.{quoted(name)} is {_text(comment)}"
                 )
 
     def _from(self, table: Table) -> str:
@@ -279,7 +385,7 @@ class _Writer:
 
     def _span(self, table: Table) -> tuple[str, str] | None:
         """First and last moment of a table of moments."""
-        if not table.rows or table.time not in _TIMES:
+        if not table.rows or table.time not in TIMES:
             return None
         row = self.connection.execute(
             f"select min({table.time}), max({table.time}) "  # noqa: S608
@@ -290,38 +396,55 @@ class _Writer:
     # ------------------------------------------------------------------------------------- Parquet
     def _parts(self, table: Table) -> list[_Part]:
         """The files that a table becomes."""
-        key = "symbol" if self.partition_by == "symbol" else f"strftime({table.time}, '%Y-%m')"
+        if not table.is_series:
+            return []
+        folder = Path("parquet") / table.name
+        if self.partition_by == "month":
+            standing = self._standing(table)
+            there = {f["path"] for f in self.before.manifest["files"]} if self.before else set()
+            paths = {month: folder / f"month={month}" / "data.parquet" for month in table.months}
+            return [
+                _Part(path, month, table.months[month], month in standing and str(path) in there)
+                for month, path in paths.items()
+            ]
         found = self.connection.execute(
-            f"select {key}, count(*) from {self._from(table)} group by 1 order by 1"  # noqa: S608
+            f"select symbol, count(*) from {self._from(table)} group by 1 order by 1"  # noqa: S608
         ).fetchall()
-        return [_Part(value, rows) for value, rows in found]
+        return [
+            _Part(folder / f"symbol={encode_symbol(symbol)}" / "data.parquet", symbol, rows, False)
+            for symbol, rows in found
+        ]
 
-    def _export(self, table: Table, part: _Part) -> str:
-        """Write one Parquet file; returns its path in the version."""
-        # Each from where its rows lie together: the copy is sorted by symbol, the source by months.
-        if self.partition_by == "symbol":
-            folder, where = f"symbol={encode_symbol(part.value)}", f"symbol = {literal(part.value)}"
-            source = f"{_OUT}.main.{quoted(table.name)}"
+    def _export(self, table: Table, part: _Part, progress: Progress) -> None:
+        """Write one Parquet file, or take that of the version before."""
+        path = self.folder / part.path
+        path.parent.mkdir(parents=True)
+        if part.stands and self.before:
+            _take_over(self.before.folder / part.path, path)
         else:
-            first, after = month_bounds(part.value)
-            folder, source = f"month={part.value}", self._from(table)
-            where = f"{table.time} >= timestamp '{first}' and {table.time} < timestamp '{after}'"
-        path = Path("parquet") / table.name / folder / "data.parquet"
-        (self.folder / path).parent.mkdir(parents=True)
-        self.connection.execute(
-            f"""
-            copy (
-                select * from {source} where {where}
-                order by {", ".join(table.keys)}
-            ) to {literal(str(self.folder / path))} (format parquet, compression zstd)
-            """  # noqa: S608
-        )
-        return path.as_posix()
+            # From where its rows lie together: the copy is sorted by symbol, the source by months.
+            if self.partition_by == "symbol":
+                source, where = (
+                    f"{_OUT}.main.{quoted(table.name)}",
+                    f"symbol = {literal(part.value)}",
+                )
+            else:
+                source, where = self._from(table), table.within(part.value)
+            self.connection.execute(
+                f"""
+                copy (
+                    select * from {source} where {where}
+                    order by {", ".join(table.keys)}
+                ) to {literal(str(path))} (format parquet, compression zstd)
+                """  # noqa: S608
+            )
+            progress.add_weight(part.rows * len(table.columns))
+        progress.finish_one()
 
     # -------------------------------------------------------------------------------- the manifest
     def _manifest(
         self,
-        tables: Sequence[Table],
+        plans: Sequence[_Plan],
         spans: dict[str, tuple[str, str] | None],
         files: list[dict[str, Any]],
     ) -> dict[str, Any]:
@@ -342,24 +465,18 @@ class _Writer:
             "warehouse": str(self.config.warehouse.absolute()),
             "partition_by": self.partition_by,
             "tables": {
-                t.name: {
-                    "rows": t.rows,
-                    "first": (spans[t.name] or (None, None))[0],
-                    "last": (spans[t.name] or (None, None))[1],
-                    "columns": {name: kind for name, kind, _ in t.columns},
+                plan.table.name: {
+                    "rows": plan.table.rows,
+                    "first": (spans[plan.table.name] or (None, None))[0],
+                    "last": (spans[plan.table.name] or (None, None))[1],
+                    "columns": plan.table.types,
+                    "states": plan.table.states,
+                    "behind": plan.behind,
                 }
-                for t in tables
+                for plan in plans
             },
             "files": files,
         }
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A Parquet file to write: its month or symbol, and its rows."""
-
-    value: str
-    rows: int
 
 
 def _ranges(counts: Sequence[tuple[str, int]], most: int) -> Iterator[tuple[str, str]]:
@@ -372,62 +489,43 @@ def _ranges(counts: Sequence[tuple[str, int]], most: int) -> Iterator[tuple[str,
             first, rows = "", 0
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, source: str) -> list[Table]:
-    """What readers query: marts, quality tables, seeds and the build log, but no steps between."""
-    found = connection.execute(
-        """
-        select table_name as name, comment from duckdb_tables()
-        where database_name = $1 and schema_name = 'main' and not internal
-        union all
-        select view_name as name, comment from duckdb_views()
-        where database_name = $1 and schema_name = 'main' and not internal
-        order by name
-        """,
-        [source],
-    ).fetchall()
-    tables = []
-    for name, comment in found:
-        inner = name.startswith(("stg_", "int_")) or "__dbt_" in name or name in _OF_BUILDS
-        if inner and name not in _READ_BY_PEOPLE:
-            continue
-        columns = connection.execute(
-            "select column_name, data_type, comment from duckdb_columns() "
-            "where database_name = ? and schema_name = 'main' and table_name = ? "
-            "order by column_index",
-            [source, name],
-        ).fetchall()
-        count = connection.execute(
-            f"select count(*) from {quoted(source)}.main.{quoted(name)}"  # noqa: S608
-        ).fetchone()
-        tables.append(Table(name, comment, tuple(columns), count[0] if count else 0))
-    return tables
-
-
-def _audit(path: Path, tables: Sequence[Table]) -> None:
+def _audit(path: Path, plans: Sequence[_Plan]) -> None:
     """Read the finished file as readers do; raises PerpError if a table is not all there."""
     connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": False})
     with connection, interruptible(connection):
-        for table in tables:
+        for plan in plans:
+            table = plan.table
             row = connection.execute(f"select count(*) from {quoted(table.name)}").fetchone()  # noqa: S608
-            if row != (table.rows,):
+            found = {"": row[0] if row else 0}
+            expected = {"": table.rows}
+            found |= rows_of_months(connection, quoted(table.name), table)
+            expected |= table.months
+            for month, _ in sorted(found.items() ^ expected.items()):
                 raise PerpError(
-                    f"{path}: {table.name} has {row} rows and not {table.rows:,}; nothing is "
+                    f"{path}: {' '.join([table.name, month]).strip()} has "
+                    f"{found.get(month, 0):,} rows and not {expected.get(month, 0):,}; nothing is "
                     "published; run this command again, and report it if it comes again"
                 )
 
 
-def _settle(
-    folder: Path, path: Path, rows_of: dict[str, int], progress: Progress
-) -> dict[str, Any]:
+def _take_over(source: Path, target: Path) -> None:
+    """Give a read-only file a second name; where links cannot be made, copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        _sync(target)
+
+
+def _settle(folder: Path, path: Path, rows: int | None, progress: Progress) -> dict[str, Any]:
     """Make a file durable and read-only; returns its entry in the manifest."""
-    name = path.relative_to(folder).as_posix()
-    with path.open("rb") as handle:
+    with (folder / path).open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
         n_bytes = handle.tell()
-    _sync(path)
+    _sync(folder / path)
     progress.add_bytes(n_bytes)
-    rows = {"rows": rows_of[name]} if name in rows_of else {}
-    return {"path": name, **rows, "bytes": n_bytes, "sha256": digest}
+    of_rows = {} if rows is None else {"rows": rows}
+    return {"path": path.as_posix(), **of_rows, "bytes": n_bytes, "sha256": digest}
 
 
 def _sync(path: Path) -> None:
@@ -503,16 +601,19 @@ def _writing(root: Path) -> Iterator[None]:
         raise PerpError(f"cannot publish in {root}: {error}; what was published stays") from error
 
 
-def _check_space(root: Path, manifest: dict[str, Any] | None) -> None:
-    """Raise PerpError if not even the version that is published would fit once more."""
-    needed = sum(int(f["bytes"]) for f in manifest["files"]) if manifest else 0
+def _check_space(root: Path, needed: int) -> None:
+    """Raise PerpError if not even so many bytes are free."""
     free = shutil.disk_usage(root).free
     if free < needed:
         raise PerpError(
-            f"no space left for {root}: the last version has {size(needed)} and {size(free)} are "
-            "free; free some, or keep fewer versions (--keep), and run this command again: what "
-            "was published stays"
+            f"no space left for {root}: a version like the last one takes {size(needed)} and "
+            f"{size(free)} are free; free some, or keep fewer versions (--keep), and run this "
+            "command again: what was published stays"
         )
+
+
+def _text(comment: str | None) -> str:
+    return "null" if comment is None else literal(comment)
 
 
 def _settings() -> dict[str, str | bool | int | float | list[str]]:

@@ -2,9 +2,9 @@
 
     python -m bench.scale --sizes 10x12,30x24,92x62 --memory-limit 4GB --folder DIR --json FILE
 
-A size is symbols x months. Each gets a lake (``bench/scale/generate.py``), is built from nothing,
-once more with nothing new and once more after one more day, is published and asked. Sizes that are
-done are in the file at once.
+A size is symbols x months. Each gets a lake (``bench/scale/generate.py``), is built from nothing
+and published, built once more with nothing new, once more after one more day, published again and
+asked. Sizes that are done are in the file at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 from bench.scale.generate import generate
 from bench.scale.market import contracts
-from bench.scale.measure import Build, Warehouse, ask, size_of
+from bench.scale.measure import Build, Run, Warehouse, ask, size_of
 from ingest.config import PROJECT_ROOT
 
 SLOWEST = 25
@@ -47,6 +47,7 @@ def measure(size: Size, given: argparse.Namespace, folder: Path) -> dict[str, An
     out: dict[str, Any] = {"symbols": symbols, "months": months, "lake": lake_of(given.days)}
     note(f"{symbols}x{months}: lake {out['lake']}")
     builds: list[Build] = []
+    publishes: dict[str, Run] = {}
     for name in ("from nothing", "nothing new", "one more day"):
         if name == "one more day":
             out["lake one more day"] = lake_of(given.days + 1)
@@ -56,6 +57,9 @@ def measure(size: Size, given: argparse.Namespace, folder: Path) -> dict[str, An
         note(f"{symbols}x{months}: {name} {builds[-1].run}")
         if builds[-1].failed:
             note(f"{len(builds[-1].failed)} nodes failed, the first is {builds[-1].failed[0]}")
+        elif name != "nothing new" and not given.select:
+            publishes[name] = warehouse.publish()
+            note(f"{symbols}x{months}: {name}, published {publishes[name]}")
     out["builds"] = {build.name: build.summary() for build in builds}
     tables = warehouse.tables()
     out["lake bytes"] = size_of(warehouse.lake)
@@ -69,9 +73,11 @@ def measure(size: Size, given: argparse.Namespace, folder: Path) -> dict[str, An
         }
         for name in sorted(builds[0].seconds)
     }
-    if not given.select and not builds[-1].failed:
-        done = warehouse.publish()
-        out["publish"] = {k: round(getattr(done, k), 2) for k in ("wall", "cpu", "memory_mb")}
+    out["publish"] = {
+        name: {k: round(getattr(done, k), 2) for k in ("wall", "cpu", "memory_mb")}
+        for name, done in publishes.items()
+    }
+    if publishes:
         published = folder / "published" / "current"
         out["published bytes"] = size_of(published)
         out["queries"] = ask(published, contracts(1)[0].symbol, given.memory_limit)
@@ -137,7 +143,9 @@ def text_of(record: dict[str, Any]) -> str:
     asked = {q for s in sizes.values() for q in s.get("queries", {})}
     if asked:
         lines += [""]
-        row("publish, s", (s.get("publish", {}).get("wall") for s in sizes.values()))
+        for name in next(iter(sizes.values()))["publish"]:
+            walls = (s["publish"].get(name, {}).get("wall") for s in sizes.values())
+            row(f"publish {name}, s", walls)
         row("published, GB", (s.get("published bytes", 0) / 1e9 for s in sizes.values()), ",.2f")
     for query in sorted(asked):
         lines.append(query)

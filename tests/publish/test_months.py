@@ -226,6 +226,12 @@ def test_tables_and_columns_come_and_go(monthly: Monthly):
 def test_a_view_is_new_where_any_of_its_tables_is_and_everywhere_if_it_says_something_else(
     monthly: Monthly,
 ):
+    for factor in (1, 2):
+        monthly.run(
+            "create or replace view a_view as "
+            f"select symbol, hour_ts, version, {factor} * x as x from final_dataset"
+        )
+        assert set(parts(monthly.publish(), "a_view").values()) == {"new"}
     monthly.run(
         """create or replace view a_view as
         select f.* from final_dataset as f join hourly_bars as b using (symbol, hour_ts)"""

@@ -45,6 +45,7 @@ FILE = "warehouse.duckdb"
 _VERSION = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}")
 _OUT = "publication"  # name of the new file in SQL
 _CELLS_AT_ONCE = 250_000_000  # values to be sorted in memory, about 2 GB
+_ROW_GROUP = 30_720  # rows; few, so that the years of one symbol are work for several threads
 _MONTHS_BEHIND = 12  # replaced since a table was last sorted as a whole
 
 
@@ -315,7 +316,9 @@ class _Writer:
                 f"publish: months that stand are taken from {self.before.manifest['version']}"
             )
             shutil.copyfile(self.before.folder / FILE, path)
-        self.connection.execute(f"attach {literal(str(path))} as {_OUT}")
+        self.connection.execute(
+            f"attach {literal(str(path))} as {_OUT} (row_group_size {_ROW_GROUP})"
+        )
         if kept:
             there = self.connection.execute(
                 "select table_name from duckdb_tables() where database_name = ?", [_OUT]

@@ -267,6 +267,18 @@ def test_a_file_is_written_anew_now_and_then(monthly: Monthly, monkeypatch: pyte
     assert monthly.manifest_of("hourly_bars")["behind"] == []
 
 
+def test_a_symbol_of_years_is_work_for_several_threads(monthly: Monthly):
+    groups = "select count(distinct row_group_id) from pragma_storage_info('long')"
+    for years in (5, 6):
+        monthly.run(
+            f"""create or replace table long as
+            select 'BTCUSDT' as symbol, timestamp '2018-01-01' + h * interval 1 hour as hour_ts
+            from range({years} * 365 * 24) as r (h)"""
+        )
+        monthly.publish()
+        assert read(monthly.folder, groups) == [(2,)]
+
+
 def test_another_duckdb_begins_anew(monthly: Monthly):
     path = monthly.folder / "manifest.json"
     path.chmod(0o644)

@@ -153,7 +153,7 @@ class Progress:
         if self.weight:
             settled = self._weight_done + sum(w.bytes for w in working)
             share = min((settled or self.bytes) / self.weight, 1.0)
-        if share > 0 and self.done < self.total:
+        if share > 1e-4 and self.done < self.total:  # less says nothing of the rest
             parts += [f"ETA {duration(seconds * max(1 / share - 1, 0))}"]
         return ", ".join(parts)
 

@@ -80,3 +80,12 @@ def test_before_the_first_unit_is_done_the_bytes_tell_the_time_left(monkeypatch)
     assert "ETA 01:30" in progress.line()
     progress.add_weight(500)
     assert "ETA 00:10" in progress.line()
+
+
+def test_a_ten_thousandth_of_the_work_says_nothing_of_the_time_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress("publish", 3, "parts", weight=10**8)
+    clock[0] = 30.0
+    progress.add_weight(14)
+    assert "ETA" not in progress.line()

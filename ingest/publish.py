@@ -149,7 +149,8 @@ class _Before:
         then = self.manifest["tables"].get(table.name, {})
         alike = self.manifest["duckdb_version"] == duckdb.__version__
         found: dict[str, str] = then.get("states", {}) if alike else {}
-        return found if then.get("columns") == table.types else {}
+        columns = list(then.get("columns", {}).items())
+        return found if columns == list(table.types.items()) else {}
 
     def behind(self, table: Table) -> set[str]:
         """Months whose rows stand behind the sorted ones of its DuckDB file."""

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -32,42 +33,41 @@ class Monthly:
 
     warehouse: Warehouse
 
-    def make(self, table: str, months: list[str]) -> None:
-        """Begin a table anew."""
+    def build(self, table: str, *months: str) -> None:
+        """Build months of a table, with other values than before."""
         self.run(
-            f"""create or replace table {table} (
-                symbol string, hour_ts timestamp, version int, x double
-            )""",
-            f"delete from build_states where name = '{table}'",
+            *self.cleared(table, months),
+            *(
+                f"""insert into {table} by name
+                select symbol, timestamp '{month}-01' + hour * interval 6 hour as hour_ts,
+                    {self.number} as version, random() as x
+                from (values ('BTCUSDT'), ('币安人生USDT'), ('ETHUSDT')) as s (symbol),
+                    range(100) as r (hour)
+                order by random()"""
+                for month in months
+            ),
+            self.recorded(table, months, "built of the same files"),
         )
-        for month in months:
-            self.build(table, month)
 
-    def build(self, table: str, month: str) -> None:
-        """Build a month of a table, with other values than before."""
-        self.clear(table, month)
-        self.run(
-            f"""insert into {table} by name
-            select symbol, timestamp '{month}-01' + hour * interval 6 hour as hour_ts,
-                {self.number} as version, random() as x
-            from (values ('BTCUSDT'), ('币安人生USDT'), ('ETHUSDT')) as s (symbol),
-                range(100) as r (hour)
-            order by random()"""
-        )
-        self.record(table, month, "built of the same files")
+    def clear(self, table: str, *months: str) -> None:
+        """Drop months of a table."""
+        self.run(*self.cleared(table, months))
 
-    def clear(self, table: str, month: str) -> None:
-        """Drop a month of a table."""
-        self.run(f"delete from {table} where strftime(hour_ts, '%Y-%m') = '{month}'")
-        self.record(table, month, "")
+    def cleared(self, table: str, months: Sequence[str]) -> list[str]:
+        listed = ", ".join(f"'{month}'" for month in months)
+        return [
+            f"delete from {table} where strftime(hour_ts, '%Y-%m') in ({listed})",
+            self.recorded(table, months, ""),
+        ]
 
     def record(self, table: str, month: str, state: str) -> None:
         """Put on record from what a month has been built."""
+        self.run(self.recorded(table, [month], state))
+
+    def recorded(self, table: str, months: Sequence[str], state: str) -> str:
         self.warehouse.now += timedelta(seconds=1)
-        self.run(
-            f"insert into build_states values "
-            f"('{table}', '{month}', '{state}', '{self.warehouse.now}')"
-        )
+        rows = (f"('{table}', '{month}', '{state}', '{self.warehouse.now}')" for month in months)
+        return f"insert into build_states values {', '.join(rows)}"
 
     def publish(self) -> dict[str, str]:
         """Publish the next build; returns how each file came about, by its path."""
@@ -149,7 +149,12 @@ def monthly(warehouse: Warehouse) -> Monthly:
         A_VIEW,
     )
     for table in SERIES:
-        made.make(table, MONTHS)
+        made.run(
+            f"""create or replace table {table} (
+                symbol string, hour_ts timestamp, version int, x double
+            )"""
+        )
+        made.build(table, *MONTHS)
     made.record("gaps", MONTHS[0], "built of the same files")
     files = made.publish()
     assert set(files.values()) == {"new"}
@@ -221,6 +226,13 @@ def test_tables_and_columns_come_and_go(monthly: Monthly):
     query = "select comment from {} where table_name = 'final_dataset' and comment is not null"
     assert read(monthly.folder, query.format("duckdb_columns()")) == [("Something else",)]
     assert read(monthly.folder, query.format("duckdb_tables()")) == []
+
+
+def test_columns_in_another_order_are_another_table(monthly: Monthly):
+    monthly.run(
+        "create or replace table hourly_bars as select hour_ts, x, symbol, version from hourly_bars"
+    )
+    assert set(parts(monthly.publish(), "hourly_bars").values()) == {"new"}
 
 
 def test_a_view_is_new_where_any_of_its_tables_is_and_everywhere_if_it_says_something_else(
@@ -316,7 +328,7 @@ def test_killed_while_it_takes_over_the_version_before_stays_whole(monthly: Mont
     monthly.publish()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.deep)])
 def test_whatever_is_built_again_the_published_is_the_warehouse(monthly: Monthly, seed: int):
     rng = random.Random(seed)
     for step in range(6):

@@ -144,6 +144,11 @@ class _Before:
     folder: Path
     manifest: dict[str, Any]
 
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What the manifest says of its files, by their paths."""
+        return {f["path"]: f for f in self.manifest["files"]}
+
     def states(self, table: Table) -> dict[str, str]:
         """States of a table's months then; none if it is not to be taken over."""
         then = self.manifest["tables"].get(table.name, {})
@@ -196,7 +201,7 @@ class _Plan:
         """Which of the table's rows these are."""
         if self.replaced is None:
             return "true"
-        return " or ".join(self.table.within(month) for month in self.replaced) or "false"
+        return " or ".join(self.table.within(month) for month in self.replaced)
 
 
 class _Writer:
@@ -237,7 +242,7 @@ class _Writer:
         self.connection.execute("set enable_progress_bar = false")  # it would write to stdout
         self.connection.execute(f"set temp_directory = {literal(str(spill))}")
         plans = self._plans()
-        known = {f["path"]: f for f in self.before.manifest["files"]} if self.before else {}
+        known = self.before.files if self.before else {}
         parts = [part for plan in plans for part in plan.parts]
         stand = {part.path.as_posix() for part in parts if part.stands}
         _check_space(
@@ -405,7 +410,7 @@ class _Writer:
         folder = Path("parquet") / table.name
         if self.partition_by == "month":
             standing = self._standing(table)
-            there = {f["path"] for f in self.before.manifest["files"]} if self.before else set()
+            there = self.before.files if self.before else {}
             paths = {month: folder / f"month={month}" / "data.parquet" for month in table.months}
             return [
                 _Part(path, month, table.months[month], month in standing and str(path) in there)

@@ -6,7 +6,7 @@ times as long for. In memory are the rows of one month.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ import pyarrow as pa
 
 HORIZONS = (1, 4, 24)  # hours
 LABELS = tuple(f"y_{hours}h" for hours in HORIZONS)
-BATCH_ROWS = 10_000
 NUMBERS = ("double", "float", "integer", "int", "bigint", "smallint", "tinyint")
 SCHEMA = pa.schema(
     [
@@ -176,8 +175,8 @@ def model(dbt: Any, session: Any) -> Any:  # noqa: ANN401
         start = datetime.strptime(month, "%Y-%m")
         end = (start + timedelta(days=31)).replace(day=1)
         in_month = f"hour_ts >= timestamp '{start}' and hour_ts < timestamp '{end}'"
-        batches = pairs(session, dataset.filter(in_month), labels.filter(in_month), names)
-        found = month_of(batches, names, min_symbols, end)
+        rows = pairs(session, dataset.filter(in_month), labels.filter(in_month), names)
+        found = month_of(rows, names, min_symbols, end)
     return session.createDataFrame(found) if is_spark(session) else found
 
 
@@ -186,32 +185,23 @@ def pairs(
     dataset: Any,  # noqa: ANN401
     labels: Any,  # noqa: ANN401
     names: Sequence[str],
-) -> Iterator[pa.RecordBatch]:
+) -> pa.Table:
     """Rows that have a label: hour_ts, the labels, and the factors as doubles."""
     casts = [f"cast({name} as double) as {name}" for name in (*LABELS, *names)]
     has_label = f"coalesce({', '.join(LABELS)}) is not null"
     if is_spark(session):
         joined = dataset.join(labels.select("symbol", "hour_ts", *LABELS), ["symbol", "hour_ts"])
-        rows = joined.filter(has_label).selectExpr("hour_ts", *casts)
-        return iter(rows.toArrow().to_batches(BATCH_ROWS))
+        return joined.filter(has_label).selectExpr("hour_ts", *casts).toArrow()
     joined = dataset.join(labels, "symbol, hour_ts").filter(has_label)
-    return iter(joined.project(", ".join(["hour_ts", *casts])).to_arrow_reader(BATCH_ROWS))
+    return joined.project(", ".join(["hour_ts", *casts])).to_arrow_table()
 
 
-def month_of(
-    batches: Iterable[pa.RecordBatch], names: Sequence[str], min_symbols: int, end: datetime
-) -> pa.Table:
+def month_of(rows: pa.Table, names: Sequence[str], min_symbols: int, end: datetime) -> pa.Table:
     """The table's rows of a month that ends at ``end``, from its ``pairs``."""
-    kept = [
-        (
-            batch["hour_ts"].to_numpy(zero_copy_only=False),
-            np.array([batch[n].to_numpy(zero_copy_only=False) for n in (*LABELS, *names)]),
-        )
-        for batch in batches
-    ]
-    hours = hours_of(np.concatenate([times for times, _ in kept])) if kept else []
-    numbers = np.concatenate([of_batch for _, of_batch in kept], axis=1) if kept else None
-    del kept
+    numbers = np.empty((len(LABELS) + len(names), len(rows)))
+    for i, name in enumerate((*LABELS, *names)):
+        numbers[i] = rows[name].to_numpy()
+    hours = hours_of(rows["hour_ts"].to_numpy()) if len(rows) else []
     ics = np.full((len(hours), len(names), len(HORIZONS)), np.nan)
     n_symbols = np.zeros_like(ics)
     for hour, positions in enumerate(hours):

@@ -1,3 +1,9 @@
+{{ config(
+    materialized='hourly',
+    partition_by='month',
+    meta={'hours_before': 0, 'time_column': 'day_start'},
+) }}
+
 with
 datasets as (
     select * from {{ ref('datasets') }}
@@ -26,6 +32,7 @@ file_days as (
 
 grid_hours as (
     select * from {{ ref('int_grid_hours') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 horizon as (
@@ -62,6 +69,7 @@ days as (
         on
             horizon.horizon_ts
             > domains.domain_start + day_offsets.day_offset * interval '1' day
+    where {{ in_reach("domains.domain_start + day_offsets.day_offset * interval '1' day") }}
 ),
 
 bounded as (

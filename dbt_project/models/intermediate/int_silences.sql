@@ -1,11 +1,18 @@
 {#- Stretches of more than an hour that the minute tape covers but in which nothing traded. -#}
+{{ config(materialized='hourly', partition_by='month', meta={
+    'hours_before': var('segment_silence_hours'),
+    'time_column': 'silence_end',
+}) }}
+
 with
 bars as (
     select * from {{ ref('int_klines_hourly') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 spine as (
     select * from {{ ref('int_hourly_spine') }}
+    where {{ in_reach('hour_ts') }}
 ),
 
 active as (
